@@ -1,0 +1,1 @@
+# Targets are described in README.md.

@@ -1,0 +1,52 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Rooms in the order data flows; a target depends only on targets above it.
+let package = Package(
+  name: "Inkstone",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Inkstone", targets: ["Inkstone"]),
+    .executable(name: "inkstone", targets: ["inkstone-cli"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+  ],
+  targets: [
+    // MARK: C
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
+    .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+    .systemLibrary(name: "CYAJL", pkgConfig: "yajl", providers: [.apt(["libyajl-dev"])]),
+    .target(name: "CIntrinsics"),
+
+    // MARK: Rooms
+    .target(name: "JSON", dependencies: ["CYAJL"]),
+    .target(name: "Kernels", dependencies: ["COpenBLAS", "CLAPACKE", "CIntrinsics"]),
+    .target(name: "Checkpoints", dependencies: ["JSON"]),
+    .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON"]),
+    .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
+    .target(name: "Generation", dependencies: ["JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(
+      name: "Evaluation", dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(
+      name: "Inkstone",
+      dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .executableTarget(
+      name: "inkstone-cli",
+      dependencies: [
+        "Inkstone", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    // MARK: Tests
+    .testTarget(name: "JSONTests", dependencies: ["JSON"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
+    .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
+    .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
+  ],
+  swiftLanguageModes: [.v6]
+)
