@@ -1,1 +1,3 @@
 #pragma once
+#include "Affinity.h"
+#include "Spin.h"

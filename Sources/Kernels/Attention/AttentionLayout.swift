@@ -1,0 +1,107 @@
+/// The heads of scaled dot-product attention.
+///
+/// Legend: R rows (queries), H query heads, G key/value heads, D head dimension, T positions.
+public struct AttentionShape: Sendable, Equatable {
+  /// Heads of the queries, H.
+  public let queryHeadCount: Int
+  /// Heads of keys and values, G; a divisor of H (fewer than H in grouped-query attention).
+  public let keyValueHeadCount: Int
+  /// Channels of one head, D.
+  public let headDimension: Int
+
+  /// Describes the heads.
+  /// - Precondition: all are positive and G divides H.
+  public init(queryHeadCount: Int, keyValueHeadCount: Int, headDimension: Int) {
+    precondition(
+      queryHeadCount > 0 && keyValueHeadCount > 0 && headDimension > 0
+        && queryHeadCount.isMultiple(of: keyValueHeadCount),
+      "\(queryHeadCount) query heads over \(keyValueHeadCount) key/value heads of \(headDimension) channels")
+    self.queryHeadCount = queryHeadCount
+    self.keyValueHeadCount = keyValueHeadCount
+    self.headDimension = headDimension
+  }
+
+  /// Query heads that share one key/value head, H/G.
+  public var groupSize: Int { queryHeadCount / keyValueHeadCount }
+  /// Channels of all query heads, H·D.
+  public var queryWidth: Int { queryHeadCount * headDimension }
+  /// Channels of all key (or value) heads, G·D.
+  public var keyValueWidth: Int { keyValueHeadCount * headDimension }
+}
+
+/// The keys and values of one layer, wherever they are cached.
+///
+/// Element (slot, head, position, channel) lies at
+/// `slot·slotStride + head·headStride + position·D + channel`, so that a head's positions are one
+/// contiguous (T, D) matrix, ready to be a GEMM operand.
+public struct KeyValueLayer {
+  /// Keys.
+  public let keys: UnsafeMutablePointer<Float>
+  /// Values.
+  public let values: UnsafeMutablePointer<Float>
+  /// Elements from one slot to the next.
+  public let slotStride: Int
+  /// Elements from one head to the next.
+  public let headStride: Int
+
+  /// Describes one layer's storage.
+  public init(
+    keys: UnsafeMutablePointer<Float>, values: UnsafeMutablePointer<Float>, slotStride: Int, headStride: Int
+  ) {
+    self.keys = keys
+    self.values = values
+    self.slotStride = slotStride
+    self.headStride = headStride
+  }
+}
+
+/// Consecutive positions of one slot that a query attends to.
+public struct KeyValueRun: Sendable, Equatable {
+  /// The slot that holds them.
+  public var slot: Int
+  /// The first position.
+  public var start: Int
+  /// How many.
+  public var count: Int
+
+  /// Describes a run.
+  public init(slot: Int, start: Int, count: Int) {
+    self.slot = slot
+    self.start = start
+    self.count = count
+  }
+}
+
+/// Which positions each row of queries attends to; the same for every layer and head.
+///
+/// Rows either follow one another in one sequence (a prompt: row r sees one position more than row
+/// r − 1), or are the newest tokens of sequences that share a beginning (beams): then the shared runs
+/// are read once for all rows.
+public struct AttentionPlan: Sendable {
+  /// Runs that every row attends to, in the order of positions.
+  public var sharedRuns: [KeyValueRun]
+  /// Runs of the single rows, row after row.
+  public var ownRuns: [KeyValueRun]
+  /// Where each row's own runs begin in `ownRuns`: rows + 1 entries, or none when no row has any.
+  public var ownRunStarts: [Int]
+  /// Whether row r sees only the first `columns − rows + 1 + r` shared positions.
+  public var isCausal: Bool
+
+  /// A plan in which all rows attend to `sharedRuns` and row r to its own runs besides.
+  public init(
+    sharedRuns: [KeyValueRun], ownRuns: [KeyValueRun] = [], ownRunStarts: [Int] = [], isCausal: Bool = false
+  ) {
+    self.sharedRuns = sharedRuns
+    self.ownRuns = ownRuns
+    self.ownRunStarts = ownRunStarts
+    self.isCausal = isCausal
+  }
+
+  /// Positions that all rows share.
+  public var sharedCount: Int { sharedRuns.reduce(0) { $0 + $1.count } }
+
+  /// The runs of one row beside the shared ones.
+  public func ownRuns(of row: Int) -> ArraySlice<KeyValueRun> {
+    ownRunStarts.isEmpty ? [] : ownRuns[ownRunStarts[row]..<ownRunStarts[row + 1]]
+  }
+}
