@@ -62,7 +62,7 @@ format: ## rewrite the sources in the house's format
 reference: ## rebuild the regression references with transformers, in a venv
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
-	.venv-reference/bin/python Tests/Reference/generate.py
+	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
 
 bench: build ## measure
 	@echo "bench: not built yet" >&2; exit 2

@@ -82,17 +82,16 @@ struct ConfigurationReader {
     return text
   }
 
-  /// A token id or a list of them.
-  func tokens(_ name: String, below vocabularySize: Int) throws -> [Int] {
-    guard let (_, value) = value([name]) else { return [] }
+  /// A token id or a list of them; the family's default when absent, none when `null`.
+  func tokens(_ name: String, default fallback: Int? = nil, below vocabularySize: Int) throws -> [Int] {
+    guard let value = object[name] ?? fallback.map({ .integer($0) }), !value.isNull else { return [] }
     let elements = value.array ?? [value]
     return try elements.map { element in
-      // Some published models name an end token one past their vocabulary; such a token never occurs.
       guard let id = element.int, id >= -1 else {
         throw error(name, "must be a token id or a list of them, is \(value.text().prefix(60))")
       }
       return id
-    }.filter { (0..<vocabularySize).contains($0) }
+    }.filter { (0..<vocabularySize).contains($0) }  // Some models name an id past their vocabulary: it never occurs.
   }
 
   /// Refuses a setting that changes the numbers in a way that the engine does not compute.

@@ -39,8 +39,8 @@ extension DecoderFamily {
         activation: activation,
         normalizationEpsilon: Float(try reader.positiveNumber("layer_norm_epsilon", default: 1e-5)),
         tiesWordEmbeddings: try reader.boolean("tie_word_embeddings", default: true),
-        endOfSequenceTokens: try reader.tokens("eos_token_id", below: vocabulary),
-        beginOfSequenceToken: try reader.tokens("bos_token_id", below: vocabulary).first,
+        endOfSequenceTokens: try reader.tokens("eos_token_id", default: 50_256, below: vocabulary),
+        beginOfSequenceToken: try reader.tokens("bos_token_id", default: 50_256, below: vocabulary).first,
         paddingToken: try reader.tokens("pad_token_id", below: vocabulary).first)
     },
     knownFields: neutralConfigurationFields.union([
