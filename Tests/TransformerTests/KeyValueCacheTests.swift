@@ -79,7 +79,7 @@ import Testing
   }
 }
 
-extension KeyValueRun: @retroactive Hashable {
+extension KeyValueRun: Hashable {
   public func hash(into hasher: inout Hasher) {
     hasher.combine(slot)
     hasher.combine(start)
