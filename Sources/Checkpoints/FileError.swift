@@ -6,7 +6,9 @@
   import Glibc
 #endif
 
-/// Why a file cannot be read or written. Every case names the path.
+/// Why a file cannot be read or written.
+///
+/// Every case names the path.
 public enum FileError: Error, Equatable, CustomStringConvertible {
   /// Nothing is at the path.
   case missing(path: String)

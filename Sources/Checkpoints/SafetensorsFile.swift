@@ -98,7 +98,7 @@ private struct HeaderReader {
   /// Recognises what people most often give in place of safetensors; read as a length, each begins far too large.
   private static func foreignFormat(_ bytes: UnsafeRawBufferPointer) -> SafetensorsError.Problem? {
     if bytes.starts(with: "GGUF".utf8) {
-      return .foreign(format: "a GGUF file", fix: "give it under a name that ends in .gguf")
+      return .foreign(format: "a GGUF file", fix: "give the safetensors form of the model")
     }
     if bytes.starts(with: [0x50, 0x4B, 0x03, 0x04]) || bytes.starts(with: [0x80, 0x02, 0x8A, 0x0A]) {
       return .foreign(format: "a PyTorch file or a zip archive", fix: Checkpoint.conversionHint)
@@ -160,7 +160,9 @@ private struct HeaderReader {
     return Entry(name: name, type: type, shape: shape, elementCount: elements, begin: begin, end: end)
   }
 
-  /// The one value of a field. Fields the format does not define are passed over, as its reference reader does.
+  /// The one value of a field.
+  ///
+  /// Fields the format does not define are passed over, as its reference reader does.
   private func field(_ key: String, of tensor: String, _ members: [JSONObject.Member]) throws -> JSONValue {
     var found: JSONValue?
     for member in members where member.key == key {
