@@ -70,10 +70,12 @@ public struct AtomicFile: ~Copyable {
       guard status.isRegular else { throw .notRegular(path: path) }
       permissions = status.st_mode & 0o777
     }
-    self.path = path
-    folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "./"
-    temporaryPath = folder + ".inkstone-" + String(UInt64.random(in: 0 ... .max), radix: 16) + ".tmp"
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "./"
+    let temporaryPath = folder + ".inkstone-" + String(UInt64.random(in: 0 ... .max), radix: 16) + ".tmp"
     file = try AtomicFile.create(temporaryPath, for: path, in: folder, permissions: permissions)
+    self.path = path
+    self.folder = folder
+    self.temporaryPath = temporaryPath
   }
 
   /// Creates the temporary file; an error names the target, which is the path the caller knows.
