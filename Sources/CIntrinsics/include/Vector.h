@@ -6,17 +6,25 @@
 #include <immintrin.h>
 #endif
 
-/// Whether the build's instruction set fuses a multiplication with an addition. Where it does not, a fused
-/// product is a call of libm per lane.
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-#define INK_HAS_FMA 1
-#else
-#define INK_HAS_FMA 0
-#endif
-
 /// Sixteen lanes; `SIMD16<Float>` in Swift.
 typedef float ink_float16 __attribute__((ext_vector_type(16)));
 typedef int ink_int16 __attribute__((ext_vector_type(16)));
+
+/// a·b + c per lane, rounded once where the build's instruction set fuses the two operations and twice elsewhere:
+/// there a fused product would be a call of libm per lane.
+static inline __attribute__((always_inline)) ink_float16 ink_multiply_add16(
+    ink_float16 a, ink_float16 b, ink_float16 c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return __builtin_elementwise_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+/// √x per lane; Swift's own calls libm for each.
+static inline __attribute__((always_inline)) ink_float16 ink_square_root16(ink_float16 x) {
+  return __builtin_elementwise_sqrt(x);
+}
 
 /// x·2ⁿ per lane for integral n in −252 … 254, rounded once; too much is infinity.
 static inline __attribute__((always_inline)) ink_float16 ink_scale16(ink_float16 x, ink_float16 n) {

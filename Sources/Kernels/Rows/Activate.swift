@@ -13,27 +13,24 @@
 ///   NaN stays; at −∞, products of x and a vanishing factor are NaN, as in PyTorch, except GELU's, which is 0.
 /// - SeeAlso: `Activation`.
 func activate(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
+  // Named functions, because the compiler inlines those on demand and closures as it sees fit.
   switch activation {
   case .gelu: mapRows(x, bias, gelu)
   case .geluTanh: mapRows(x, bias, geluTanh)
-  case .geluClipped: mapRows(x, bias) { gelu($0).atMost(10) }
-  case .quickGELU: mapRows(x, bias) { $0 / (exponential(-1.702 * $0) + 1) }
-  case .relu: mapRows(x, bias) { $0.atLeast(0) }
-  case .reluSquared:
-    mapRows(x, bias) {
-      let positive = $0.atLeast(0)
-      return positive * positive
-    }
-  case .relu6: mapRows(x, bias) { $0.atLeast(0).atMost(6) }
-  case .leakyReLU: mapRows(x, bias) { $0.replacing(with: 0.01 * $0, where: $0 .< 0) }
-  case .silu: mapRows(x, bias) { $0 / (exponential(-$0) + 1) }
-  case .hardSwish: mapRows(x, bias) { $0 * ($0 + 3).atLeast(0).atMost(6) / 6 }
+  case .geluClipped: mapRows(x, bias, geluClipped)
+  case .quickGELU: mapRows(x, bias, quickGELU)
+  case .relu: mapRows(x, bias, relu)
+  case .reluSquared: mapRows(x, bias, reluSquared)
+  case .relu6: mapRows(x, bias, relu6)
+  case .leakyReLU: mapRows(x, bias, leakyReLU)
+  case .silu: mapRows(x, bias, silu)
+  case .hardSwish: mapRows(x, bias, hardSwish)
   case .sigmoid: mapRows(x, bias, logistic)
   case .tanh: mapRows(x, bias, hyperbolicTangent)
   case .mish: mapRows(x, bias, mish)
-  case .elu: mapRows(x, bias) { $0.replacing(with: exponentialMinusOne(nonPositive: $0.atMost(0)), where: $0 .< 0) }
-  case .laplace: mapRows(x, bias) { normalDistribution(($0 - 0.707107) / 0.282095) }
-  case .squareRootSoftplus: mapRows(x, bias) { softplus($0).squareRoot() }
+  case .elu: mapRows(x, bias, elu)
+  case .laplace: mapRows(x, bias, laplace)
+  case .squareRootSoftplus: mapRows(x, bias, squareRootSoftplus)
   case .linear: if let bias { addBias(x, bias) }
   }
 }
@@ -44,7 +41,9 @@ private func mapRows(_ x: MutableMatrixView, _ bias: UnsafePointer<Float>?, _ f:
   for index in 0..<x.rows {
     let row = x.row(index)
     if let bias {
-      mapRows(row, bias, into: row, count: x.columns) { f($0 + $1) }
+      @inline(__always)
+      func shifted(_ x: FloatVector, _ b: FloatVector) -> FloatVector { f(x + b) }
+      mapRows(row, bias, into: row, count: x.columns, shifted)
     } else {
       mapRow(row, into: row, count: x.columns, f)
     }
@@ -67,6 +66,38 @@ private func geluTanh(_ x: FloatVector) -> FloatVector {
   return x / (exponential(minusTwoU) + 1)
 }
 
+/// min(x·Φ(x), 10).
+@inline(__always)
+private func geluClipped(_ x: FloatVector) -> FloatVector { gelu(x).atMost(10) }
+
+/// x·σ(1.702x).
+@inline(__always)
+private func quickGELU(_ x: FloatVector) -> FloatVector { x / (exponential(-1.702 * x) + 1) }
+
+/// max(x, 0).
+@inline(__always)
+private func relu(_ x: FloatVector) -> FloatVector { x.atLeast(0) }
+
+/// max(x, 0)².
+@inline(__always)
+private func reluSquared(_ x: FloatVector) -> FloatVector { relu(x) * relu(x) }
+
+/// min(max(x, 0), 6).
+@inline(__always)
+private func relu6(_ x: FloatVector) -> FloatVector { relu(x).atMost(6) }
+
+/// x when x > 0, else 0.01x.
+@inline(__always)
+private func leakyReLU(_ x: FloatVector) -> FloatVector { x.replacing(with: 0.01 * x, where: x .< 0) }
+
+/// x·σ(x).
+@inline(__always)
+private func silu(_ x: FloatVector) -> FloatVector { x / (exponential(-x) + 1) }
+
+/// x·min(max(x + 3, 0), 6)/6.
+@inline(__always)
+private func hardSwish(_ x: FloatVector) -> FloatVector { x * relu6(x + 3) / 6 }
+
 /// x·tanh(ln(1 + eˣ)).
 @inline(__always)
 private func mish(_ x: FloatVector) -> FloatVector {
@@ -76,12 +107,23 @@ private func mish(_ x: FloatVector) -> FloatVector {
   return x * (n / (n + 2))
 }
 
-/// Φ(z).
+/// x when x > 0, else eˣ − 1.
 @inline(__always)
-private func normalDistribution(_ z: FloatVector) -> FloatVector {
+private func elu(_ x: FloatVector) -> FloatVector {
+  x.replacing(with: exponentialMinusOne(nonPositive: x.atMost(0)), where: x .< 0)
+}
+
+/// Φ((x − 0.707107)/0.282095).
+@inline(__always)
+private func laplace(_ x: FloatVector) -> FloatVector {
+  let z = (x - 0.707107) / 0.282095
   let tail = normalTail(nonNegative: z.magnitude)
   return (1 - tail).replacing(with: tail, where: z .< 0)
 }
+
+/// √ln(1 + eˣ).
+@inline(__always)
+private func squareRootSoftplus(_ x: FloatVector) -> FloatVector { softplus(x).squareRoots }
 
 /// x ← f(x + b), each element by the definition of f: the naive twin of `activate`.
 func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
@@ -95,9 +137,9 @@ func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ ac
 /// f(x) by its definition.
 private func activationReference(_ x: Float, _ activation: Activation) -> Float {
   switch activation {
-  case .gelu: 0.5 * x * (1 + erff(x * 0.5.squareRoot()))
+  case .gelu: 0.5 * x * (1 + erff(x * Float(0.5).squareRoot()))
   case .geluTanh: 0.5 * x * (1 + tanhf((2 / Float.pi).squareRoot() * (x + 0.044715 * x * x * x)))
-  case .geluClipped: min(0.5 * x * (1 + erff(x * 0.5.squareRoot())), 10)
+  case .geluClipped: min(0.5 * x * (1 + erff(x * Float(0.5).squareRoot())), 10)
   case .quickGELU: x / (1 + expf(-1.702 * x))
   case .relu: x < 0 ? 0 : x
   case .reluSquared: x < 0 ? 0 : x * x

@@ -14,7 +14,9 @@ func addBias(_ x: MutableMatrixView, _ bias: UnsafePointer<Float>) {
 ///   - y: (count).
 @inline(__always)
 func addRow(_ x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, count: Int) {
-  mapRows(x, y, into: y, count: count) { $1 + $0 }
+  @inline(__always)
+  func sum(_ x: FloatVector, _ y: FloatVector) -> FloatVector { y + x }
+  mapRows(x, y, into: y, count: count, sum)
 }
 
 /// Adds one matrix to another, as residual connections do.  y ← y + x
@@ -34,7 +36,9 @@ func add(_ x: MatrixView, to y: MutableMatrixView) {
 ///   - x: (count).
 ///   - y: (count); may be `x`.
 func scaleRow(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutablePointer<Float>, count: Int) {
-  mapRow(x, into: y, count: count) { scale * $0 }
+  @inline(__always)
+  func scaled(_ x: FloatVector) -> FloatVector { scale * x }
+  mapRow(x, into: y, count: count, scaled)
 }
 
 /// x ← x + b: the naive twin of `addBias`.

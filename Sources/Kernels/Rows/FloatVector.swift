@@ -53,6 +53,10 @@ extension SIMD16<Float> {
     return unsafeBitCast(unsafeBitCast(magnitude, to: SIMD16<UInt32>.self) | sign, to: FloatVector.self)
   }
 
+  /// √x per lane.
+  @inline(__always)
+  var squareRoots: FloatVector { ink_square_root16(self) }
+
   /// The largest lane that is not NaN; −∞ when all are.
   @inline(__always)
   var largestLane: Float {
@@ -75,7 +79,7 @@ extension SIMD16<Float> {
 /// a·b + c per lane, rounded once where the build has an instruction for it, twice elsewhere.
 @inline(__always)
 func multiplyAdd(_ a: FloatVector, _ b: FloatVector, _ c: FloatVector) -> FloatVector {
-  INK_HAS_FMA != 0 ? c.addingProduct(a, b) : a * b + c
+  ink_multiply_add16(a, b, c)
 }
 
 /// a·b + c with one scalar c: a step of Horner's rule.
@@ -101,7 +105,11 @@ func mapRow(
   _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int, _ f: (FloatVector) -> FloatVector
 ) {
   let whole = count & ~15
-  for index in stride(from: 0, to: whole, by: 16) { f(FloatVector(at: x + index)).store(to: y + index) }
+  var index = 0
+  while index < whole {
+    f(FloatVector(at: x + index)).store(to: y + index)
+    index &+= 16  // Safe: at most `count`.
+  }
   if whole < count {
     f(FloatVector(at: x + whole, count: count - whole)).store(to: y + whole, count: count - whole)
   }
@@ -120,8 +128,10 @@ func mapRows(
   _ f: (FloatVector, FloatVector) -> FloatVector
 ) {
   let whole = count & ~15
-  for index in stride(from: 0, to: whole, by: 16) {
+  var index = 0
+  while index < whole {
     f(FloatVector(at: a + index), FloatVector(at: b + index)).store(to: y + index)
+    index &+= 16  // Safe: at most `count`.
   }
   if whole < count {
     let rest = count - whole
@@ -152,18 +162,23 @@ func sumRow(
 
   let whole = count & ~15
   var total = 0.0
-  for block in stride(from: 0, to: whole, by: 1024) {
+  var index = 0  // Every addition to it is safe: it stays within `count`.
+  while index < whole {
     // Four sums, so that an addition need not wait for the one before it.
     var (a, b, c, d) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
-    let end = min(block + 1024, whole)
-    let endOfFours = block + (end - block) & ~63
-    for index in stride(from: block, to: endOfFours, by: 64) {
+    let end = min(index &+ 1024, whole)
+    let endOfFours = index &+ (end &- index) & ~63
+    while index < endOfFours {
       a += term(index)
-      b += term(index + 16)
-      c += term(index + 32)
-      d += term(index + 48)
+      b += term(index &+ 16)
+      c += term(index &+ 32)
+      d += term(index &+ 48)
+      index &+= 64
     }
-    for index in stride(from: endOfFours, to: end, by: 16) { a += term(index) }
+    while index < end {
+      a += term(index)
+      index &+= 16
+    }
     total += ((a + b) + (c + d)).sumOfLanes
   }
   if whole < count {
@@ -181,13 +196,18 @@ func maximumOfRow(_ x: UnsafePointer<Float>, count: Int) -> Float {
   var (a, b, c, d) = (least, least, least, least)
   let whole = count & ~15
   let endOfFours = count & ~63
-  for index in stride(from: 0, to: endOfFours, by: 64) {
+  var index = 0  // Every addition to it is safe: it stays within `count`.
+  while index < endOfFours {
     a = a.larger(FloatVector(at: x + index))
-    b = b.larger(FloatVector(at: x + index + 16))
-    c = c.larger(FloatVector(at: x + index + 32))
-    d = d.larger(FloatVector(at: x + index + 48))
+    b = b.larger(FloatVector(at: x + (index &+ 16)))
+    c = c.larger(FloatVector(at: x + (index &+ 32)))
+    d = d.larger(FloatVector(at: x + (index &+ 48)))
+    index &+= 64
   }
-  for index in stride(from: endOfFours, to: whole, by: 16) { a = a.larger(FloatVector(at: x + index)) }
+  while index < whole {
+    a = a.larger(FloatVector(at: x + index))
+    index &+= 16
+  }
   if whole < count { b = b.larger(FloatVector(at: x + whole, count: count - whole, rest: -.infinity)) }
   return a.larger(b).larger(c.larger(d)).largestLane
 }

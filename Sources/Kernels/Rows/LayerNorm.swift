@@ -24,27 +24,28 @@ private func layerNormRow(
   _ x: UnsafePointer<Float>, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, epsilon: Float,
   into y: UnsafeMutablePointer<Float>, count: Int
 ) {
-  let mean = Float(sumRow(x, count: count, padding: 0) { $0 } / Double(count))
-  let variance =
-    sumRow(x, count: count, padding: mean) {
-      let deviation = $0 - mean
-      return deviation * deviation
-    } / Double(count)
+  @inline(__always)
+  func value(_ x: FloatVector) -> FloatVector { x }
+  let mean = Float(sumRow(x, count: count, padding: 0, value) / Double(count))
+
+  @inline(__always)
+  func squaredDeviation(_ x: FloatVector) -> FloatVector { (x - mean) * (x - mean) }
+  let variance = sumRow(x, count: count, padding: mean, squaredDeviation) / Double(count)
   let inverse = Float(1 / (variance + Double(epsilon)).squareRoot())
 
   let whole = count & ~15
-  for index in stride(from: 0, to: whole, by: 16) {
+  var index = 0
+  while index < whole {
     let scaled = (FloatVector(at: x + index) - mean) * inverse
-    let gamma = FloatVector(at: weight + index)
-    let beta = bias.map { FloatVector(at: $0 + index) } ?? .zero
-    multiplyAdd(scaled, gamma, beta).store(to: y + index)
+    let shift = if let bias { FloatVector(at: bias + index) } else { FloatVector.zero }
+    multiplyAdd(scaled, FloatVector(at: weight + index), shift).store(to: y + index)
+    index &+= 16  // Safe: at most `count`.
   }
   if whole < count {
     let rest = count - whole
     let scaled = (FloatVector(at: x + whole, count: rest) - mean) * inverse
-    let gamma = FloatVector(at: weight + whole, count: rest)
-    let beta = bias.map { FloatVector(at: $0 + whole, count: rest) } ?? .zero
-    multiplyAdd(scaled, gamma, beta).store(to: y + whole, count: rest)
+    let shift = if let bias { FloatVector(at: bias + whole, count: rest) } else { FloatVector.zero }
+    multiplyAdd(scaled, FloatVector(at: weight + whole, count: rest), shift).store(to: y + whole, count: rest)
   }
 }
 

@@ -11,10 +11,9 @@ public func argmax(_ x: UnsafePointer<Float>, count: Int) -> Int {
   precondition(count > 0, "the largest of \(count) values")
   let maximum = maximumOfRow(x, count: count)
   let whole = count & ~15
-  for index in stride(from: 0, to: whole, by: 16) where any(FloatVector(at: x + index) .== maximum) {
-    return firstPlace(of: maximum, in: x, index..<index + 16)
-  }
-  return firstPlace(of: maximum, in: x, whole..<count)
+  var index = 0
+  while index < whole, !any(FloatVector(at: x + index) .== maximum) { index &+= 16 }  // Safe: at most `count`.
+  return firstPlace(of: maximum, in: x, index..<min(index + 16, count))
 }
 
 /// The first place of a value within a range; 0 when it is not there.

@@ -11,11 +11,26 @@
 /// - Parameter x: (count).
 /// - Accuracy: relative error 4e-7 beyond that of the arguments xᵢ − max, asserted in SoftmaxTests.
 public func softmaxRow(_ x: UnsafeMutablePointer<Float>, count: Int) {
+  let shift = finiteShift(x, count: count)
+  let sum = sumOfExponentials(x, minus: shift, storing: x, count: count)
+  scaleRow(x, by: sum == 0 ? 0 : Float(1 / sum), into: x, count: count)
+}
+
+/// The maximum, or 0 where nothing is above −∞: what exponents are taken relative to.
+@inline(__always)
+private func finiteShift(_ x: UnsafePointer<Float>, count: Int) -> Float {
   let maximum = maximumOfRow(x, count: count)
-  let shift = maximum == -.infinity ? 0 : maximum
-  let sum = sumRow(x, storing: x, count: count, padding: -.infinity) { exponential($0 - shift) }
-  let inverse = sum == 0 ? 0 : Float(1 / sum)
-  mapRow(x, into: x, count: count) { $0 * inverse }
+  return maximum == -.infinity ? 0 : maximum
+}
+
+/// Σ exp(xᵢ − shift), its terms stored in `y` when given.
+@inline(__always)
+private func sumOfExponentials(
+  _ x: UnsafePointer<Float>, minus shift: Float, storing y: UnsafeMutablePointer<Float>?, count: Int
+) -> Double {
+  @inline(__always)
+  func weight(_ x: FloatVector) -> FloatVector { exponential(x - shift) }
+  return sumRow(x, storing: y, count: count, padding: -.infinity, weight)
 }
 
 /// Softmax of each row over its first columns, the others becoming 0, in place.
@@ -39,9 +54,8 @@ func softmaxRows(_ x: MutableMatrixView, firstLength: Int) {
 /// - Returns: −∞ for a row of nothing but −∞ and for an empty one; NaN when there is a NaN, or +∞.
 /// - Accuracy: absolute error 2e-7 beyond rounding of the differences xᵢ − max.
 public func logSumExp(_ x: UnsafePointer<Float>, count: Int) -> Double {
-  let maximum = maximumOfRow(x, count: count)
-  let shift = maximum == -.infinity ? 0 : maximum
-  return Double(shift) + log(sumRow(x, count: count, padding: -.infinity) { exponential($0 - shift) })
+  let shift = finiteShift(x, count: count)
+  return Double(shift) + log(sumOfExponentials(x, minus: shift, storing: nil, count: count))
 }
 
 /// Scores as logarithms of probabilities.  yᵢ = xᵢ − ln Σ exp(xⱼ)
@@ -56,7 +70,9 @@ public func logSoftmaxRow(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointe
   guard total != -.infinity else { return y.update(from: x, count: count) }
   // In two parts: the first difference is exact where it is small, so the second one rounds once.
   let (upper, lower) = (Float(total), Float(total - Double(Float(total))))
-  mapRow(x, into: y, count: count) { ($0 - upper) - lower }
+  @inline(__always)
+  func logarithm(_ x: FloatVector) -> FloatVector { (x - upper) - lower }
+  mapRow(x, into: y, count: count, logarithm)
 }
 
 /// The log-probability of one outcome, in `Double` for sums over many.  x[target] − ln Σ exp(xⱼ)
