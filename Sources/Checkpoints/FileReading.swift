@@ -79,3 +79,14 @@ func folderEntries(_ path: String) throws(FileError) -> [String] {
   }
   return names.sorted()
 }
+
+/// Whether there is something at a path, whatever it is and whether or not it can be read.
+///
+/// Opening what exists and failing says more than treating it as absent.
+public func fileExists(_ path: String) -> Bool {
+  do {
+    return try fileStatus(path) != nil
+  } catch {
+    return true
+  }
+}

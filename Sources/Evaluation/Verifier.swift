@@ -211,16 +211,31 @@ public struct Verifier {
     return checks
   }
 
-  private func configuration(of entry: Reference.Case) throws -> GenerationConfiguration {
-    guard let settings = entry.fields["generation_config"] else { return generationConfiguration }
-    return try GenerationConfiguration(json: settings, source: "\(entry.path): case \"\(entry.name)\"")
-      .merged(over: generationConfiguration)
+  /// Settings that the engine refuses: the case fails, the others go on.
+  private struct RefusedSettings: Error {
+    let check: VerificationCheck
+  }
+
+  private func configuration(
+    of entry: Reference.Case, subject: String
+  ) -> Result<GenerationConfiguration, RefusedSettings> {
+    guard let settings = entry.fields["generation_config"] else { return .success(generationConfiguration) }
+    do {
+      return .success(
+        try GenerationConfiguration(json: settings, source: "generation_config").merged(over: generationConfiguration))
+    } catch {
+      return .failure(RefusedSettings(check: failure(entry, subject, "\(error)")))
+    }
   }
 
   private func compareOutput(
     _ entry: Reference.Case, tokens: [Int], rows: [[Int]]
   ) throws -> [VerificationCheck] {
-    let settings = try configuration(of: entry)
+    let settings: GenerationConfiguration
+    switch configuration(of: entry, subject: "tokens") {
+    case .success(let value): settings = value
+    case .failure(let refused): return [refused.check]
+    }
     if settings.samples == true {
       return [skip(entry, "tokens", "sampling cannot repeat another implementation's random draws")]
     }
@@ -260,7 +275,11 @@ public struct Verifier {
   private func compareProcessedScores(
     _ entry: Reference.Case, tokens: [Int], tensor: String
   ) throws -> VerificationCheck {
-    let settings = try configuration(of: entry)
+    let settings: GenerationConfiguration
+    switch configuration(of: entry, subject: "processed scores") {
+    case .success(let value): settings = value
+    case .failure(let refused): return refused.check
+    }
     let vocabulary = decoder.configuration.vocabularySize
     let expected = try reference.floats(tensor, shape: [vocabulary], of: entry)
     return try attempt(entry, "processed scores") {

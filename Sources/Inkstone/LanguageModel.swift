@@ -32,6 +32,22 @@ public struct LanguageModel: Sendable {
     return LanguageModel(
       folder: folder, decoder: decoder,
       tokenizer: Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder) : nil,
-      generationConfiguration: try GenerationConfiguration.load(fromModel: folder, decoder: decoder.configuration))
+      generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration))
+  }
+
+  /// What the folder says about generating: `generation_config.json` alone where there is one, else `config.json`.
+  private static func generationConfiguration(
+    in folder: String, decoder: DecoderConfiguration
+  ) throws -> GenerationConfiguration {
+    let base = folder.hasSuffix("/") ? folder : folder + "/"
+    let path = base + "generation_config.json"
+    if fileExists(path) { return try GenerationConfiguration(json: try JSONDocument.load(path), source: path) }
+    var settings = try GenerationConfiguration(
+      generationConfiguration: nil, modelConfiguration: try JSONDocument.load(base + "config.json"))
+    // The family's own defaults count where config.json leaves the special tokens out.
+    settings.endTokens = decoder.endOfSequenceTokens.isEmpty ? nil : decoder.endOfSequenceTokens
+    settings.beginToken = decoder.beginOfSequenceToken
+    settings.padToken = decoder.paddingToken
+    return settings
   }
 }

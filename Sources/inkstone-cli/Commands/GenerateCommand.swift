@@ -88,15 +88,14 @@ struct GenerateCommand: ParsableCommand {
     if echo, streams, let tokenizer = model.tokenizer {
       try StandardStreams.write(tokenizer.decode(tokens, skipSpecialTokens: !special))
     }
-    var streamer = streams ? model.tokenizer.map { TextStreamer(tokenizer: $0, plan: plan, keepsSpecialTokens: special) } : nil
-    var streamed = ""
+    var streamer = streams ? model.tokenizer.map { self.streamer($0, plan, tokens) } : nil
     var failure: (any Error)?
     let result = try generate(
-      prompt: tokens, plan: plan, session: session, tokenizer: model.tokenizer, interruption: Interruption.flag
+      prompt: tokens, plan: plan, session: session,
+      stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false), interruption: Interruption.flag
     ) { _, token, _ in
       guard streamer != nil, failure == nil else { return }
       let piece = streamer!.append(token)
-      streamed += piece
       do {
         try StandardStreams.write(piece)
       } catch {
@@ -108,9 +107,9 @@ struct GenerateCommand: ParsableCommand {
     if let failure { throw failure }
 
     let texts = result.sequences.map { sequence in
-      model.tokenizer.map {
-        TextStreamer.text(of: sequence.tokens, tokenizer: $0, plan: plan, keepsSpecialTokens: special)
-      } ?? sequence.tokens.map(String.init).joined(separator: " ")
+      guard let tokenizer = model.tokenizer else { return sequence.tokens.map(String.init).joined(separator: " ") }
+      var streamer = self.streamer(tokenizer, plan, tokens)
+      return sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish()
     }
     if streamer != nil {
       try StandardStreams.write(streamer!.finish() + "\n")
@@ -129,6 +128,12 @@ struct GenerateCommand: ParsableCommand {
     }
     if verbose { report(result, prompt: tokens.count, load: loadDuration) }
     if result.interrupted { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  private func streamer(_ tokenizer: Tokenizer, _ plan: DecodingPlan, _ prompt: [Int]) -> TextStreamer {
+    TextStreamer(
+      decoder: tokenizer.makeStreamDecoder(skipSpecialTokens: !special), stopStrings: plan.stopStrings,
+      comparisonDecoder: special ? nil : tokenizer.makeStreamDecoder(skipSpecialTokens: false), prompt: prompt)
   }
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {

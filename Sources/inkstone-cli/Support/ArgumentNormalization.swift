@@ -20,7 +20,7 @@ enum ArgumentNormalization {
         continue
       }
       let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      let name = parts[0].replacing("_", with: "-")
+      let name = String(parts[0]).replacing("_", with: "-")
       result.append(parts.count == 2 ? "\(name)=\(parts[1])" : name)
       if name == "--early-stopping", parts.count == 1 {
         let next = index < arguments.count ? arguments[index].lowercased() : ""
