@@ -7,8 +7,11 @@ public struct Tolerance: Sendable, Equatable {
 
   /// Logits, and everything else of a forward pass.
   public static let logits = Tolerance(absolute: 5e-5, relative: 5e-5)
-  /// Log-probabilities and the scores of sequences.
+  /// Log-probabilities.
   public static let logProbability = Tolerance(absolute: 5e-5, relative: 0)
+  /// Scores of sequences: a negative length penalty makes them so large that `Float` itself, in which they are
+  /// defined, has no step as small as 5e-5 (beyond 512 it is 6.1e-5), so one such step is allowed besides.
+  public static let sequenceScore = Tolerance(absolute: 5e-5, relative: 0x1p-23)
 }
 
 /// The largest excursion seen while two rows of numbers are compared.

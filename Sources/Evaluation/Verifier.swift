@@ -250,7 +250,7 @@ public struct Verifier {
       let result = try generate(prompt: tokens, plan: plan, session: session)
       let output = result.filledRows(prompt: tokens, plan: plan)
       if let scores, scores.count == result.sequences.count {
-        var comparison = Comparison(.logProbability)
+        var comparison = Comparison(.sequenceScore)
         for (index, pair) in zip(result.sequences, scores).enumerated() {
           comparison.compare(Double(pair.0.score ?? .nan), with: pair.1 ?? .nan, at: index)
         }
