@@ -90,3 +90,15 @@ public func fileExists(_ path: String) -> Bool {
     return true
   }
 }
+
+/// Makes a folder, and those above it, where they are not there.
+///
+/// - Throws: `FileError` that names the folder.
+public func createFolder(_ path: String) throws(FileError) {
+  guard !path.isEmpty, try fileStatus(path)?.isDirectory != true else { return }
+  let trimmed = path.hasSuffix("/") ? String(path.dropLast()) : path
+  if let slash = trimmed.lastIndex(of: "/"), slash > trimmed.startIndex {
+    try createFolder(String(trimmed[..<slash]))
+  }
+  guard mkdir(trimmed, 0o777) == 0 || errno == EEXIST else { throw .current(trimmed, "create") }
+}

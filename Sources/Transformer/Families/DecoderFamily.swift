@@ -13,9 +13,9 @@ struct DecoderFamily: Sendable {
   /// What tensor names may begin with; the one that the checkpoint uses is found out.
   let prefixes: [String]
   /// Tensors outside the blocks.
-  let tensors: [ModelSlot: TensorDeclaration]
+  let tensors: [ModelSlot: WeightDeclaration]
   /// Tensors of one block; `{layer}` in the name stands for its number.
-  let layerTensors: [LayerSlot: TensorDeclaration]
+  let layerTensors: [LayerSlot: WeightDeclaration]
   /// Buffers that checkpoints of this family carry and that are no weights.
   let buffers: [String]
 
@@ -44,7 +44,7 @@ enum LayerSlot: Sendable {
 }
 
 /// Where a tensor is found in a checkpoint and what it must look like.
-struct TensorDeclaration: Sendable {
+struct WeightDeclaration: Sendable {
   /// The name without prefix.
   let name: String
   /// The shape that the configuration calls for.

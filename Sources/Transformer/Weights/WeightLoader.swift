@@ -99,7 +99,7 @@ struct WeightLoader {
   }
 
   /// The elements of a tensor as `Float`: in place when the file holds them so, else converted once.
-  private mutating func tensor(_ declaration: TensorDeclaration, _ layer: Int = 0) throws -> UnsafePointer<Float>? {
+  private mutating func tensor(_ declaration: WeightDeclaration, _ layer: Int = 0) throws -> UnsafePointer<Float>? {
     guard let record = checkpoint.tensor(named: name(of: declaration, layer)) else { return nil }
     let expected = declaration.shape(configuration)
     guard record.shape == expected else {
@@ -118,7 +118,7 @@ struct WeightLoader {
 
   // MARK: Names
 
-  private func name(of declaration: TensorDeclaration, _ layer: Int = 0) -> String {
+  private func name(of declaration: WeightDeclaration, _ layer: Int = 0) -> String {
     (declaration.isPrefixed ? prefix : "") + DecoderFamily.name(declaration.name, layer: layer)
   }
 

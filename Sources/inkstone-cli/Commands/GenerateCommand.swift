@@ -8,19 +8,22 @@ struct GenerateCommand: ParsableCommand {
     abstract: "Continue a prompt (the default command).",
     discussion: """
       Examples:
-        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
-        inkstone generate -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95 --seed 7
+        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 \\
+          --no-repeat-ngram-size 2 --early-stopping
+        inkstone generate -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95
         cat article.txt | inkstone generate -m MODEL "In short:" -n 60
         inkstone generate -m MODEL --prompt-ids 1,2,3 --json
 
-      The text goes to standard output and nothing else does. Results equal those of transformers 5.23 (float32,
-      batch 1) where nothing is drawn at random. A setting comes from the first of: flag, --generation-config, the
-      model's generation_config.json, the default.
+      The text goes to standard output and nothing else does. Results equal those
+      of transformers 5.23 (float32, batch 1) where nothing is drawn at random. A
+      setting comes from the first of: flag, --generation-config, the model's
+      generation_config.json, the default.
 
-      Keys of --json: "prompt_ids"; "sequences", each with "text", "token_ids" (new ones, end token included),
-      "logprobs", "score" (with beams), "finish_reason" (stop, length, stop_string, interrupted); "usage" with
-      "prompt_tokens", "completion_tokens"; "timings" with "load_ms", "prompt_ms", "prompt_per_second",
-      "predicted_ms", "predicted_per_second".
+      Keys of --json: "prompt_ids"; "sequences", each with "text", "token_ids" (new
+      ones, end token included), "logprobs", "score" (with beams), "finish_reason"
+      (stop, length, stop_string, interrupted); "usage" with "prompt_tokens",
+      "completion_tokens"; "timings" with "load_ms", "prompt_ms",
+      "prompt_per_second", "predicted_ms", "predicted_per_second".
       """)
 
   @OptionGroup var prompt: PromptOptions
@@ -107,7 +110,7 @@ struct GenerateCommand: ParsableCommand {
     if let failure { throw failure }
 
     let texts = result.sequences.map { sequence in
-      guard let tokenizer = model.tokenizer else { return sequence.tokens.map(String.init).joined(separator: " ") }
+      guard let tokenizer = model.tokenizer else { return json ? "" : sequence.tokens.map(String.init).joined(separator: " ") }
       var streamer = self.streamer(tokenizer, plan, tokens)
       return sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish()
     }

@@ -45,7 +45,7 @@ struct TokenizeCommand: ParsableCommand {
     } else if text == "-" || file == "-" || StandardStreams.hasPipedInput {
       bytes = try StandardStreams.readInput()
     } else {
-      throw ValidationError("no text: give it as an argument, with --file, or through a pipe")
+      throw UsageError("no text: give it as an argument, with --file, or through a pipe")
     }
     let ids = try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: !noSpecial) }
     if json {

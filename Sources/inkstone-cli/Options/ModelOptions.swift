@@ -13,6 +13,6 @@ struct ModelOptions: ParsableArguments {
   func resolvedFolder() throws -> String {
     if let model { return model }
     if let model = ProcessInfo.processInfo.environment["INKSTONE_MODEL"], !model.isEmpty { return model }
-    throw ValidationError("no model: give a model folder with -m, or set INKSTONE_MODEL")
+    throw UsageError("no model: give a model folder with -m, or set INKSTONE_MODEL")
   }
 }
