@@ -51,9 +51,12 @@ import Testing
       let at = Double(x)
       let expected = exact(at, activation)
       // A rounding of an argument on the way shifts the result by |x·f′(x)|·2⁻²⁴; six of them, six of results.
+      // Below 1e-22 a result counts as 0.
       let step = max(abs(at), 1) * 1e-5
-      let sensitivity = abs(at * (exact(at + step, activation) - exact(at - step, activation)) / (2 * step))
-      var bound = 6 * (abs(expected) + sensitivity) * roundingUnit + 0x1p-126
+      let slope = (exact(at + step, activation) - exact(at - step, activation)) / (2 * step)
+      // The argument that Laplace's function rounds is x less a constant.
+      let sensitivity = abs(slope) * (activation == .laplace ? abs(at) + 1 : abs(at))
+      var bound = 6 * (abs(expected) + sensitivity) * roundingUnit + 1e-22
       // 1 + erf and 1 + tanh cancel in the naive forms: an error of the sum is relative to 1.
       if isNaive { bound += 2 * max(1, abs(at)) * roundingUnit }
       let ratio = abs(Double(value) - expected) / bound
@@ -67,7 +70,9 @@ import Testing
     var random = RandomFloats(seed: 3)
     let near = (-80_000...80_000).map { Float($0) / 8000 }
     let around = (0..<50_000).map { _ in 100 * random.float() }
-    let small = (0..<50_000).map { _ in random.float() * Float(sign: .plus, exponent: -random.integer(0..<60), significand: 1) }
+    let small = (0..<50_000).map { _ in
+      random.float() * Float(sign: .plus, exponent: -random.integer(0..<60), significand: 1)
+    }
     for (name, activate) in implementations {
       let worst = worst(activation, activate, isNaive: name == "naive", near + around + small)
       #expect(worst.ratio <= 1, "\(name) \(activation): \(worst)")
@@ -84,7 +89,9 @@ import Testing
       for (name, activate) in implementations {
         let fused = GuardedMatrix(rows: rows, columns: columns, gap: 3) { x[$0 * columns + $1] }
         activate(fused.view, bias.view.base, activation)
-        let apart = GuardedMatrix(rows: rows, columns: columns) { x[$0 * columns + $1] + bias.view.base[$1] }
+        let apart = GuardedMatrix(rows: rows, columns: columns) {
+          x[$0 * columns + $1] + bias.view.base[$1]
+        }
         activate(apart.view, nil, activation)
         #expect((0..<rows).allSatisfy { fused.row($0) == apart.row($0) }, "\(name), \(columns) columns")
         #expect(fused.isIntact && apart.isIntact, "\(name), \(columns) columns")
@@ -118,7 +125,9 @@ import Testing
     for name in Activation.knownNames { #expect(Activation(named: name) != nil) }
     #expect(Activation(named: "gelu_new") == .geluTanh)
     #expect(Activation(named: "swish") == .silu)
-    for name in ["", "GELU", "gelu ", "prelu", "xielu", "geluTanh"] { #expect(Activation(named: name) == nil) }
+    for name in ["", "GELU", "gelu ", "prelu", "xielu", "geluTanh"] {
+      #expect(Activation(named: name) == nil)
+    }
   }
 
   /// Values of PyTorch itself (`Tests/Reference/Kernels/generate.py`).
@@ -132,8 +141,8 @@ import Testing
       let row = GuardedMatrix(arguments)
       (isNaive ? activateReference : activate)(row.view, nil, activation)
       for (index, value) in row.row(0).enumerated() {
-        // Relative to x where PyTorch's 1 + erf and 1 + tanh cancel.
-        let bound = 1e-6 * abs(line.values[index]) + 1.2e-7 * abs(arguments[index]) + 1e-37
+        // Relative to x where PyTorch's 1 + erf and 1 + tanh cancel; its erf is two roundings off at −3.
+        let bound = 1e-6 * abs(line.values[index]) + 2.4e-7 * abs(arguments[index]) + 1e-37
         #expect(abs(value - line.values[index]) <= bound, "\(line.name) at \(arguments[index])")
       }
     }
@@ -149,7 +158,8 @@ import Testing
     var lines: [(String, [Float])] = []
     var buffer = [CChar](repeating: 0, count: 1 << 16)
     while fgets(&buffer, Int32(buffer.count), file) != nil {
-      let text = String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+      let bytes = buffer.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }
+      let text = String(decoding: bytes, as: UTF8.self)
       let fields = text.split(separator: " ")
       lines.append((String(fields[0]), try fields.dropFirst().map { try #require(Float($0)) }))
     }

@@ -11,7 +11,7 @@ final class GuardedMatrix {
   private static let canary = Float(bitPattern: 0x7FC0_DEAD)
   private static let margin = 64
 
-  /// Rows lie `gap` elements apart; the base is not aligned to a vector.
+  /// Rows end `gap` elements before the next; the base is not aligned to a vector.
   init(rows: Int = 1, columns: Int, gap: Int = 0, _ value: (_ row: Int, _ column: Int) -> Float) {
     let stride = columns + gap
     storage = .allocate(capacity: rows * stride + 2 * GuardedMatrix.margin + 1)
@@ -29,7 +29,9 @@ final class GuardedMatrix {
   deinit { storage.deallocate() }
 
   /// The elements of one row.
-  func row(_ index: Int) -> [Float] { Array(UnsafeBufferPointer(start: view.row(index), count: view.columns)) }
+  func row(_ index: Int) -> [Float] {
+    Array(UnsafeBufferPointer(start: view.row(index), count: view.columns))
+  }
 
   /// Whether nothing but rows and columns was written.
   var isIntact: Bool {

@@ -18,9 +18,10 @@ import Testing
   @Test(arguments: rowSizes)
   func equalsADoubleReference(columns: Int) {
     let rows = columns > 10_000 ? 2 : 5
-    for (case: number, offset, spread, epsilon) in [
-      (case: 0, Float(0), Float(1), Float(1e-5)), (1, 100, 0.5, 1e-5), (2, 0, 1e-3, 1e-5), (3, -3, 40, 1e-12),
-    ] {
+    let inputs: [(number: Int, offset: Float, spread: Float, epsilon: Float)] = [
+      (0, 0, 1, 1e-5), (1, 100, 0.5, 1e-5), (2, 0, 1e-3, 1e-5), (3, -3, 40, 1e-12),
+    ]
+    for (number, offset, spread, epsilon) in inputs {
       let seed = columns * 10 + number
       var random = RandomFloats(seed: seed)
       let x = (0..<rows * columns).map { _ in offset + spread * random.float() }
@@ -31,20 +32,21 @@ import Testing
           let source = GuardedMatrix(rows: rows, columns: columns, gap: 3) { x[$0 * columns + $1] }
           let target = inPlace ? source : GuardedMatrix(rows: rows, columns: columns, gap: 7) { _, _ in 0 }
           normalise(
-            source.view.readOnly, weight.view.base, hasBias ? UnsafePointer(bias.view.base) : nil, epsilon, target.view)
+            source.view.readOnly, weight.view.base, hasBias ? UnsafePointer(bias.view.base) : nil, epsilon,
+            target.view)
           for row in 0..<rows {
-            let values = x[row * columns..<(row + 1) * columns].map(Double.init)
-            let mean = values.reduce(0, +) / Double(columns)
-            let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
-            let deviation = (variance + Double(epsilon)).squareRoot()
-            let largest = values.map(abs).max() ?? 0
+            let values: [Double] = x[row * columns..<(row + 1) * columns].map { Double($0) }
+            let mean: Double = values.reduce(0, +) / Double(columns)
+            let squares: [Double] = values.map { ($0 - mean) * ($0 - mean) }
+            let deviation: Double = (squares.reduce(0, +) / Double(columns) + Double(epsilon)).squareRoot()
+            let largest: Double = values.reduce(0) { max($0, abs($1)) }
             for (column, value) in target.row(row).enumerated() {
               let gamma = Double(weight.view.base[column])
               let beta = hasBias ? Double(bias.view.base[column]) : 0
               let z = (values[column] - mean) / deviation
               let exact = z * gamma + beta
-              let steps = 4 + roundings(columns)
-              let bound = ((largest / deviation + abs(z)) * abs(gamma) * steps + abs(exact)) * roundingUnit
+              let normalised: Double = (largest / deviation + abs(z)) * (4 + roundings(columns))
+              let bound: Double = (normalised * abs(gamma) + abs(exact)) * roundingUnit
               #expect(abs(Double(value) - exact) <= bound, "\(name), seed \(seed), at \(row), \(column)")
             }
           }

@@ -21,6 +21,9 @@ import Testing
   /// hold NaN and both zeros.
   private func rows(_ count: Int) -> [(name: String, values: [Float])] {
     var random = RandomFloats(seed: count)
+    let odd: [Float] = [
+      .nan, 0, -0.0, -.infinity, .infinity, .leastNonzeroMagnitude, -.leastNonzeroMagnitude,
+    ]
     return [
       ("random", random.floats(count)),
       ("ties", (0..<count).map { _ in Float(random.integer(0..<5)) }),
@@ -28,7 +31,7 @@ import Testing
       ("descending", (0..<count).map { Float(-$0) }),
       ("constant", (0..<count).map { _ in 4 }),
       ("masked", (0..<count).map { $0 % 97 == 5 ? random.float() : -.infinity }),
-      ("odd", (0..<count).map { _ in [.nan, 0, -0.0, -.infinity, .infinity, 1e-40, -1e-40][random.integer(0..<7)] }),
+      ("odd", (0..<count).map { _ in odd[random.integer(0..<odd.count)] }),
       ("nan", (0..<count).map { _ in .nan }),
     ]
   }
@@ -44,7 +47,9 @@ import Testing
         let expected = sorted.prefix(k).map(\.offset)
         #expect(ranked(values, k, fast) == expected, "\(k) of \(count) \(name)")
       }
-      #expect(ranked(values, min(50, count), naive) == sorted.prefix(min(50, count)).map(\.offset), "naive, \(name)")
+      #expect(
+        ranked(values, min(50, count), naive) == sorted.prefix(min(50, count)).map(\.offset), "naive, \(name)"
+      )
     }
   }
 
@@ -52,7 +57,8 @@ import Testing
   func argmaxIsTheFirstOfTheLargest(count: Int) {
     for (name, values) in rows(count) {
       var expected: Int?
-      for index in 0..<count where !values[index].isNaN && expected.map({ values[index] > values[$0] }) ?? true {
+      for index in 0..<count
+      where !values[index].isNaN && expected.map({ values[index] > values[$0] }) ?? true {
         expected = index
       }
       let row = GuardedMatrix(values)

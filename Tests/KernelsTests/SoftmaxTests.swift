@@ -49,7 +49,9 @@ import Testing
   }
 
   @Test func causalRowsEndInZeros() {
-    for (rows, columns, first, gap) in [(5, 20, 16, 3), (3, 64, 1, 0), (4, 4, 4, 1), (2, 17, 0, 5), (70, 70, 1, 2)] {
+    for (rows, columns, first, gap) in [
+      (5, 20, 16, 3), (3, 64, 1, 0), (4, 4, 4, 1), (2, 17, 0, 5), (70, 70, 1, 2),
+    ] {
       let x = scores(rows * columns, spread: 5, seed: rows * columns)
       let matrix = GuardedMatrix(rows: rows, columns: columns, gap: gap) { x[$0 * columns + $1] }
       softmaxRows(matrix.view, firstLength: first)
@@ -75,8 +77,8 @@ import Testing
       #expect(weights(none).allSatisfy { $0 == 0 }, "\(name): nothing to weigh")
       #expect(weights(none + [3]) == none.map { _ in 0 } + [1], "\(name): one candidate")
       #expect(weights([-3e38, 3e38, 0]) == [0, 1, 0], "\(name): far apart")
-      #expect(weights([1, .nan] + none).allSatisfy(\.isNaN), "\(name): NaN shows")
-      #expect(weights(none + [.nan]).allSatisfy(\.isNaN), "\(name): NaN among −∞ shows")
+      #expect(weights([1, .nan] + none).allSatisfy { $0.isNaN }, "\(name): NaN shows")
+      #expect(weights(none + [.nan]).allSatisfy { $0.isNaN }, "\(name): NaN among −∞ shows")
       #expect(weights([1, .infinity]).last!.isNaN, "\(name): ∞ shows")
     }
   }
@@ -98,7 +100,9 @@ import Testing
         let result = GuardedMatrix(columns: count) { _, _ in 0 }
         let value = total(row.view.base, count)
         // Terms far below the maximum weigh little, so their larger errors do too.
-        #expect(count == 0 ? value == -.infinity : abs(value - exact) <= 2e-7, "\(name), seed \(seed): \(value - exact)")
+        #expect(
+          count == 0 ? value == -.infinity : abs(value - exact) <= 2e-7,
+          "\(name), seed \(seed): \(value - exact)")
         logarithms(row.view.base, result.view.base, count)
         for (index, value) in result.row(0).enumerated() {
           let expected = Double(x[index]) - exact
@@ -111,7 +115,9 @@ import Testing
       }
       if count > 0 {
         let target = count / 2
-        let logarithm = x.withUnsafeBufferPointer { logProbability(of: target, in: $0.baseAddress!, count: count) }
+        let logarithm = x.withUnsafeBufferPointer {
+          logProbability(of: target, in: $0.baseAddress!, count: count)
+        }
         #expect(abs(logarithm - (Double(x[target]) - exact)) <= 2e-7, "seed \(seed)")
       }
     }
@@ -127,7 +133,7 @@ import Testing
       }
       #expect(result(none) == none)
       #expect(result(none + [7]) == none + [0])
-      #expect(result(none + [.nan]).allSatisfy(\.isNaN))
+      #expect(result(none + [.nan]).allSatisfy { $0.isNaN })
     }
     #expect(logSumExp(none, count: 19) == -.infinity)
     #expect(logProbability(of: 2, in: [-.infinity, 0, -.infinity], count: 3) == -.infinity)
