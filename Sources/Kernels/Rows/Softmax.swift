@@ -111,7 +111,8 @@ public func logSumExpReference(_ x: UnsafePointer<Float>, count: Int) -> Double 
 }
 
 /// yᵢ = xᵢ − ln Σ exp(xⱼ): the naive twin of `logSoftmaxRow`.
-public func logSoftmaxRowReference(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int) {
+public func logSoftmaxRowReference(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int)
+{
   let total = logSumExpReference(x, count: count)
   for index in 0..<count { y[index] = total == -.infinity ? x[index] : Float(Double(x[index]) - total) }
 }
