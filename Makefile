@@ -1,1 +1,78 @@
-# Targets are described in README.md.
+# Inkstone. `make help` lists the targets; README.md explains them.
+
+SHELL := /bin/bash
+ARCH ?= native
+MODEL ?=
+PROMPT ?= 人工智能是
+PREFIX ?= /usr/local
+SWIFT ?= swift
+PYTHON ?= python3
+
+PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev pkg-config
+# The C flag also sets the CPU that Swift compiles for.
+BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
+TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
+BUNDLED_MODEL := Models/inkstone-zh
+
+.PHONY: help setup build run test check format reference bench install uninstall clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+setup: ## install the C libraries that are missing (Debian, Ubuntu)
+	@missing=""; \
+	for package in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ]; then \
+	  echo "setup: $(PACKAGES) are installed"; \
+	elif ! command -v apt-get >/dev/null; then \
+	  echo "setup: install$$missing with this system's package manager" >&2; exit 2; \
+	else \
+	  echo "setup: installing$$missing"; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo"; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+build: setup ## compile for this CPU (ARCH=x86-64-v3 for another)
+	$(SWIFT) build $(BUILD_FLAGS) --product inkstone
+
+run: ## build, then generate from MODEL (a folder) with PROMPT
+	@model="$(MODEL)"; \
+	if [ -z "$$model" ]; then model="$(BUNDLED_MODEL)"; fi; \
+	if [ ! -e "$$model/config.json" ]; then \
+	  if [ -n "$(MODEL)" ]; then echo "run: $$model holds no config.json; MODEL must be a model folder" >&2; \
+	  else echo "run: no model is bundled yet; give one: make run MODEL=path/to/model" >&2; fi; \
+	  exit 2; \
+	fi; \
+	$(MAKE) --no-print-directory build >&2 && \
+	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" generate -m "$$model" -p "$(PROMPT)" \
+	  --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
+
+test: setup ## run all tests, in release mode
+	$(SWIFT) test $(TEST_FLAGS)
+
+check: setup ## lint the format and the documentation; compile with warnings as errors
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) build -c debug -Xswiftc -warnings-as-errors --build-tests --scratch-path .build-check
+
+format: ## rewrite the sources in the house's format
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+reference: ## rebuild the regression references with transformers, in a venv
+	$(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
+	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
+
+bench: build ## measure
+	@echo "bench: not built yet" >&2; exit 2
+
+install: build ## copy the program to PREFIX/bin
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 "$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" "$(DESTDIR)$(PREFIX)/bin/inkstone"
+
+uninstall: ## remove what install copied
+	rm -f "$(DESTDIR)$(PREFIX)/bin/inkstone"
+
+clean: ## remove everything that was built
+	rm -rf .build .build-test .build-check .venv-reference

@@ -47,6 +47,8 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
+    .testTarget(name: "EvaluationTests", dependencies: ["Inkstone"]),
+    .testTarget(name: "CommandTests", dependencies: ["Inkstone", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -39,7 +39,7 @@ public struct GenerationConfiguration: Sendable, Equatable {
 
   /// From which new token on, and how fast, end tokens become likelier.
   public struct LengthDecay: Sendable, Equatable {
-    /// New tokens before the first reward.
+    /// New tokens before the first reward; a negative number is as if so many had been generated already.
     public var start: Int
     /// The base of the exponential.
     public var factor: Double
@@ -255,8 +255,8 @@ public struct GenerationConfiguration: Sendable, Equatable {
     }
     try requireTokens("forced_bos_token_id", forcedFirstToken.map { [$0] })
     try requireTokens("forced_eos_token_id", forcedLastTokens)
-    try require("exponential_decay_length_penalty", lengthDecay, "a start of 0 or more and a finite factor") {
-      $0.start >= 0 && $0.factor.isFinite
+    try require("exponential_decay_length_penalty", lengthDecay, "a start and a finite factor") {
+      abs($0.start) <= Int(Int32.max) && $0.factor.isFinite
     }
     try requireTokens("suppress_tokens", suppressedTokens)
     try requireTokens("begin_suppress_tokens", suppressedFirstTokens)

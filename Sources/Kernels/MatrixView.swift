@@ -27,6 +27,13 @@ public struct MatrixView {
 
   /// The first element of a row.
   public func row(_ index: Int) -> UnsafePointer<Float> { base + index * rowStride }
+
+  /// A band of rows of this matrix.
+  /// - Precondition: the band lies within the matrix.
+  public func rows(_ range: Range<Int>) -> MatrixView {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix that has \(rows)")
+    return MatrixView(row(range.lowerBound), rows: range.count, columns: columns, rowStride: rowStride)
+  }
 }
 
 /// A row-major matrix of `Float` that someone else owns and that an operation writes.

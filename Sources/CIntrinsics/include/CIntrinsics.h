@@ -1,3 +1,4 @@
 #pragma once
 #include "Affinity.h"
 #include "Spin.h"
+#include "Vector.h"

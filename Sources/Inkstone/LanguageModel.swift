@@ -1,0 +1,53 @@
+@_exported import Checkpoints
+@_exported import Evaluation
+@_exported import Generation
+@_exported import JSON
+@_exported import Kernels
+@_exported import Tokenizers
+@_exported import Transformer
+
+/// The version of the library and of the program.
+public let inkstoneVersion = "0.1.0"
+
+/// A model folder, loaded: the decoder, its tokeniser, and how it wants to be sampled.
+///
+/// ```swift
+/// let model = try LanguageModel.load(from: "path/to/model")
+/// ```
+public struct LanguageModel: Sendable {
+  /// The folder it came from.
+  public let folder: String
+  /// The transformer.
+  public let decoder: Decoder
+  /// The tokeniser; `nil` when the folder holds none, and the model is used by token ids.
+  public let tokenizer: Tokenizer?
+  /// The model's own generation settings.
+  public let generationConfiguration: GenerationConfiguration
+
+  /// Loads a folder in Hugging Face's layout.
+  ///
+  /// - Throws: an error that names the file, the field or tensor, and the fix.
+  public static func load(from folder: String) throws -> LanguageModel {
+    let decoder = try Decoder.load(from: folder)
+    return LanguageModel(
+      folder: folder, decoder: decoder,
+      tokenizer: Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder) : nil,
+      generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration))
+  }
+
+  /// What the folder says about generating: `generation_config.json` alone where there is one, else `config.json`.
+  private static func generationConfiguration(
+    in folder: String, decoder: DecoderConfiguration
+  ) throws -> GenerationConfiguration {
+    let base = folder.hasSuffix("/") ? folder : folder + "/"
+    let path = base + "generation_config.json"
+    if fileExists(path) { return try GenerationConfiguration(json: try JSONDocument.load(path), source: path) }
+    var settings = try GenerationConfiguration(
+      generationConfiguration: nil, modelConfiguration: try JSONDocument.load(base + "config.json"))
+    // The family's own defaults count where config.json leaves the special tokens out.
+    settings.endTokens = decoder.endOfSequenceTokens.isEmpty ? nil : decoder.endOfSequenceTokens
+    settings.beginToken = decoder.beginOfSequenceToken
+    settings.padToken = decoder.paddingToken
+    return settings
+  }
+}

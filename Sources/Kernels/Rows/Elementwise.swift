@@ -1,0 +1,61 @@
+/// Adds one vector to each row, in place.  x ← x + b
+///
+/// - Parameters:
+///   - x: (rows, columns).
+///   - bias: b, (columns); does not overlap `x`.
+func addBias(_ x: MutableMatrixView, _ bias: UnsafePointer<Float>) {
+  for index in 0..<x.rows { addRow(bias, to: x.row(index), count: x.columns) }
+}
+
+/// Adds one row to another.  y ← y + x
+///
+/// - Parameters:
+///   - x: (count); may be `y`.
+///   - y: (count).
+@inline(__always)
+func addRow(_ x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, count: Int) {
+  @inline(__always)
+  func sum(_ x: FloatVector, _ y: FloatVector) -> FloatVector { y + x }
+  mapRows(x, y, into: y, count: count, sum)
+}
+
+/// Adds one matrix to another, as residual connections do.  y ← y + x
+///
+/// - Parameters:
+///   - x: (rows, columns); may be `y`.
+///   - y: (rows, columns).
+func add(_ x: MatrixView, to y: MutableMatrixView) {
+  precondition(
+    x.rows == y.rows && x.columns == y.columns, "(\(x.rows), \(x.columns)) added to (\(y.rows), \(y.columns))")
+  for index in 0..<x.rows { addRow(x.row(index), to: y.row(index), count: x.columns) }
+}
+
+/// Multiplies each element of a row.  y ← s·x
+///
+/// - Parameters:
+///   - x: (count).
+///   - y: (count); may be `x`.
+func scaleRow(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutablePointer<Float>, count: Int) {
+  @inline(__always)
+  func scaled(_ x: FloatVector) -> FloatVector { scale * x }
+  mapRow(x, into: y, count: count, scaled)
+}
+
+/// x ← x + b: the naive twin of `addBias`.
+func addBiasReference(_ x: MutableMatrixView, _ bias: UnsafePointer<Float>) {
+  for index in 0..<x.rows {
+    for column in 0..<x.columns { x.row(index)[column] += bias[column] }
+  }
+}
+
+/// y ← y + x: the naive twin of `add`.
+func addReference(_ x: MatrixView, to y: MutableMatrixView) {
+  for index in 0..<x.rows {
+    for column in 0..<x.columns { y.row(index)[column] += x.row(index)[column] }
+  }
+}
+
+/// y ← s·x: the naive twin of `scaleRow`.
+func scaleRowReference(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutablePointer<Float>, count: Int) {
+  for index in 0..<count { y[index] = scale * x[index] }
+}

@@ -1,0 +1,137 @@
+import CIntrinsics
+
+/// The place of the largest value, the first of equals.
+///
+/// NaN is never the largest; a row of nothing but NaN or −∞ answers 0 or its first −∞.
+///
+/// - Parameter x: (count).
+/// - Precondition: `count > 0`.
+/// - Complexity: O(count), reading `x` at most twice.
+public func argmax(_ x: UnsafePointer<Float>, count: Int) -> Int {
+  precondition(count > 0, "the largest of \(count) values")
+  let maximum = maximumOfRow(x, count: count)
+  let whole = count & ~15
+  var index = 0
+  while index < whole, !any(FloatVector(at: x + index) .== maximum) { index &+= 16 }  // Safe: at most `count`.
+  return firstPlace(of: maximum, in: x, index..<min(index + 16, count))
+}
+
+/// The first place of a value within a range; 0 when it is not there.
+private func firstPlace(of value: Float, in x: UnsafePointer<Float>, _ range: Range<Int>) -> Int {
+  for index in range where x[index] == value { return index }
+  return 0
+}
+
+/// The places of the largest values, largest first, of equals the first.
+///
+/// NaN counts as −∞.
+///
+/// - Parameters:
+///   - x: (count).
+///   - places: (k) to be filled.
+/// - Precondition: `k ≤ count < 2³²`.
+/// - Complexity: O(count + k log k) where the largest values are spread over the row.
+public func topK(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
+  let k = places.count
+  precondition(k <= count && count < 1 << 32, "the \(k) largest of \(count) values")
+  guard k > 0 else { return }
+  // Candidates collect until the buffer is full, then only the k largest stay, whose smallest is from then
+  // on the least that a candidate must exceed. A longer buffer is thinned out less often.
+  let capacity = min(max(4 * k, 512), count)
+  withUnsafeTemporaryAllocation(of: UInt64.self, capacity: capacity) { candidates in
+    let keys = candidates.baseAddress!
+    for index in 0..<capacity { keys[index] = rankingKey(x[index], at: index) }
+    var kept = capacity
+    if capacity < count {
+      kept = k
+      var threshold = keepLargest(k, of: keys, count: capacity)
+      var index = capacity
+      while index < count {
+        // Sixteen at a time while none of them counts.
+        if index + 16 <= count, !any(FloatVector(at: x + index) .> threshold) {
+          index += 16
+          continue
+        }
+        for place in index..<min(index + 16, count) where x[place] > threshold {
+          if kept == capacity {
+            threshold = keepLargest(k, of: keys, count: kept)
+            kept = k
+            if x[place] <= threshold { continue }
+          }
+          keys[kept] = rankingKey(x[place], at: place)
+          kept += 1
+        }
+        index += 16
+      }
+    }
+    _ = keepLargest(k, of: keys, count: kept)
+    var sorted = UnsafeMutableBufferPointer(start: keys, count: k)
+    sorted.sort(by: >)
+    for rank in 0..<k { places[rank] = Int(~UInt32(truncatingIfNeeded: keys[rank])) }
+  }
+}
+
+/// A number that orders values ascending and, among equals, places descending.
+@inline(__always)
+private func rankingKey(_ value: Float, at place: Int) -> UInt64 {
+  // −0 + 0 is 0, so the zeros are equal. The bits of negative numbers ascend with their magnitude.
+  let bits = (value == value ? value + 0 : -.infinity).bitPattern
+  let ascending = bits >> 31 == 0 ? bits | 0x8000_0000 : ~bits
+  return UInt64(ascending) << 32 | UInt64(~UInt32(truncatingIfNeeded: place))
+}
+
+/// The value of a ranking key.
+@inline(__always)
+private func rankedValue(_ key: UInt64) -> Float {
+  let ascending = UInt32(key >> 32)
+  return Float(bitPattern: ascending >> 31 == 1 ? ascending & 0x7FFF_FFFF : ~ascending)
+}
+
+/// Moves the k largest keys to the front, in any order; returns the smallest value among them.
+///
+/// - Parameter keys: (count), all different.
+private func keepLargest(_ k: Int, of keys: UnsafeMutablePointer<UInt64>, count: Int) -> Float {
+  // Quickselect: after each round, keys before `low` are larger and keys after `high` smaller than those between.
+  var (low, high) = (0, count - 1)
+  while low < high {
+    let pivot = medianOfThree(keys[low], keys[(low + high) / 2], keys[high])
+    var (left, right) = (low, high)
+    while left <= right {
+      while keys[left] > pivot { left += 1 }
+      while keys[right] < pivot { right -= 1 }
+      if left <= right {
+        (keys[left], keys[right]) = (keys[right], keys[left])
+        left += 1
+        right -= 1
+      }
+    }
+    if k - 1 <= right {
+      high = right
+    } else if k - 1 >= left {
+      low = left
+    } else {
+      break
+    }
+  }
+  return rankedValue(keys[k - 1])
+}
+
+private func medianOfThree(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
+  max(min(a, b), min(max(a, b), c))
+}
+
+/// The place of the largest value: the naive twin of `argmax`.
+public func argmaxReference(_ x: UnsafePointer<Float>, count: Int) -> Int {
+  var best = -1
+  for index in 0..<count where x[index] == x[index] && (best < 0 || x[index] > x[best]) { best = index }
+  return max(best, 0)
+}
+
+/// The places of the largest values, by sorting all: the naive twin of `topK`.
+public func topKReference(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
+  let ranked = (0..<count).sorted { first, second in
+    let (a, b) = (x[first].isNaN ? -.infinity : x[first], x[second].isNaN ? -.infinity : x[second])
+    return a != b ? a > b : first < second
+  }
+  for rank in places.indices { places[rank] = ranked[rank] }
+}

@@ -1,0 +1,107 @@
+import JSON
+
+/// Why a `config.json` cannot be used.
+public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+  /// The file.
+  public let path: String
+  /// The field, or nothing when the whole file is at fault.
+  public let field: String?
+  /// What is wrong and what would be right.
+  public let reason: String
+
+  /// One line: file, field, reason.
+  public var description: String {
+    field.map { "\(path): \($0): \(reason)" } ?? "\(path): \(reason)"
+  }
+}
+
+/// Reads the fields of a `config.json` and remembers which were asked for.
+struct ConfigurationReader {
+  let path: String
+  private let object: JSONObject
+
+  init(_ document: JSONValue, path: String) throws {
+    guard let object = document.object else {
+      throw ConfigurationError(path: path, field: nil, reason: "must be a JSON object, is \(document.kind)")
+    }
+    self.path = path
+    self.object = object
+  }
+
+  func error(_ field: String, _ reason: String) -> ConfigurationError {
+    ConfigurationError(path: path, field: field, reason: reason)
+  }
+
+  /// The value of the first of the spellings that is there and not `null`.
+  private func value(_ names: [String]) -> (name: String, value: JSONValue)? {
+    for name in names {
+      if let value = object[name], !value.isNull { return (name, value) }
+    }
+    return nil
+  }
+
+  /// A whole number of at least `minimum`; `nil` when absent or `null`.
+  func optionalInteger(_ names: String..., minimum: Int = 1) throws -> Int? {
+    guard let (name, value) = value(names) else { return nil }
+    guard let number = value.int else { throw error(name, "must be a whole number, is \(value.text().prefix(60))") }
+    // Products of a few extents must fit 64 bits; no real model comes near.
+    guard (minimum...Int(Int32.max)).contains(number) else {
+      throw error(name, "must be from \(minimum) to \(Int32.max), is \(number)")
+    }
+    return number
+  }
+
+  /// A whole number of at least 1, or the family's default.
+  func integer(_ names: String..., default fallback: Int) throws -> Int {
+    for name in names {
+      if let number = try optionalInteger(name) { return number }
+    }
+    return fallback
+  }
+
+  /// A positive, finite number.
+  func positiveNumber(_ name: String, default fallback: Double) throws -> Double {
+    guard let (_, value) = value([name]) else { return fallback }
+    guard let number = value.double, number.isFinite, number > 0 else {
+      throw error(name, "must be a number above 0, is \(value.text().prefix(60))")
+    }
+    return number
+  }
+
+  /// A truth value.
+  func boolean(_ name: String, default fallback: Bool) throws -> Bool {
+    guard let (_, value) = value([name]) else { return fallback }
+    guard let flag = value.bool else { throw error(name, "must be true or false, is \(value.text().prefix(60))") }
+    return flag
+  }
+
+  /// A string.
+  func string(_ name: String, default fallback: String) throws -> String {
+    guard let (_, value) = value([name]) else { return fallback }
+    guard let text = value.string else { throw error(name, "must be a string, is \(value.kind)") }
+    return text
+  }
+
+  /// A token id or a list of them; the family's default when absent, none when `null`.
+  func tokens(_ name: String, default fallback: Int? = nil, below vocabularySize: Int) throws -> [Int] {
+    guard let value = object[name] ?? fallback.map({ .integer($0) }), !value.isNull else { return [] }
+    let elements = value.array ?? [value]
+    return try elements.map { element in
+      guard let id = element.int, id >= -1 else {
+        throw error(name, "must be a token id or a list of them, is \(value.text().prefix(60))")
+      }
+      return id
+    }.filter { (0..<vocabularySize).contains($0) }  // Some models name an id past their vocabulary: it never occurs.
+  }
+
+  /// Refuses a setting that changes the numbers in a way that the engine does not compute.
+  func require(_ name: String, toBe neutral: (JSONValue) -> Bool, because reason: String) throws {
+    guard let value = object[name], !value.isNull, !neutral(value) else { return }
+    throw error(name, "\(value.text().prefix(60)) is not supported: \(reason)")
+  }
+
+  /// Fields that are there and in none of the given sets.
+  func fields(notIn known: Set<String>) -> [String] {
+    object.members.map(\.key).filter { !known.contains($0) && !$0.hasPrefix("_") }
+  }
+}

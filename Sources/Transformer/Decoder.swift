@@ -1,0 +1,59 @@
+import Checkpoints
+import JSON
+import Kernels
+
+/// A decoder-only transformer: p(x) = ∏ p(x_t | x_<t), with p(x_t | x_<t) = softmax(h_t·Wᵀ).
+///
+/// Immutable once loaded, so any number of `InferenceSession`s may use one at the same time.
+public final class Decoder: Sendable {
+  /// What the model looks like.
+  public let configuration: DecoderConfiguration
+  /// Its weights.
+  public let weights: DecoderWeights
+  /// Fields of `config.json` that the family does not know and that were passed over.
+  public let unknownConfigurationFields: [String]
+
+  /// Assembles a decoder of weights that are in memory already.
+  init(configuration: DecoderConfiguration, weights: DecoderWeights, unknownConfigurationFields: [String] = []) {
+    self.configuration = configuration
+    self.weights = weights
+    self.unknownConfigurationFields = unknownConfigurationFields
+  }
+
+  /// Loads a model folder in Hugging Face's layout: `config.json` and safetensors, single or sharded.
+  ///
+  /// - Throws: `ConfigurationError`, `DecoderError` or an error of `Checkpoints` that names file and field;
+  ///   nothing is guessed and nothing is left out.
+  public static func load(from folder: String) throws -> Decoder {
+    let description = try ModelDescription.load(from: folder)
+    let checkpoint = try Checkpoint(path: folder)
+    var loader = WeightLoader(
+      family: description.family, configuration: description.configuration, checkpoint: checkpoint)
+    return Decoder(
+      configuration: description.configuration, weights: try loader.load(),
+      unknownConfigurationFields: description.unknownFields)
+  }
+}
+
+/// What a model folder says about itself, before its weights are opened.
+public struct ModelDescription: Sendable {
+  /// What the model looks like.
+  public let configuration: DecoderConfiguration
+  /// Fields of `config.json` that the family does not know.
+  public let unknownFields: [String]
+  let family: DecoderFamily
+
+  /// Reads `config.json`.
+  public static func load(from folder: String) throws -> ModelDescription {
+    let path = folder.hasSuffix("/") ? folder + "config.json" : folder + "/config.json"
+    let reader = try ConfigurationReader(try JSONDocument.load(path), path: path)
+    let modelType = try reader.string("model_type", default: "")
+    guard let family = DecoderFamily.named(modelType) else {
+      throw DecoderError.unknownFamily(
+        path: path, modelType: modelType, known: DecoderFamily.all.flatMap(\.modelTypes))
+    }
+    return ModelDescription(
+      configuration: try family.configure(reader), unknownFields: reader.fields(notIn: family.knownFields),
+      family: family)
+  }
+}

@@ -1,0 +1,120 @@
+import Kernels
+
+/// One conversation with a decoder: the tokens so far, as keys and values, and what may follow them.
+///
+/// Not for use by two threads at once; make a session each.
+public final class InferenceSession {
+  /// The model.
+  public let decoder: Decoder
+  /// What computes.
+  public let engine: any ComputeEngine
+  /// Positions that the session can hold.
+  public var capacity: Int { cache.capacity }
+  /// Positions filled.
+  public var length: Int { cache.length }
+  /// Rows in use.
+  public var rowCount: Int { cache.rowCount }
+
+  private let cache: KeyValueCache
+  private let buffers: ActivationBuffers
+  private let logitsBuffer: FloatBuffer
+  private let chunkSize: Int
+
+  /// Prepares a session.
+  ///
+  /// - Parameters:
+  ///   - capacity: positions to make room for; the model's context when not given, and never more.
+  ///   - maximumRows: sequences that may be decoded side by side.
+  ///   - chunkSize: tokens of a prompt that are run at once; memory for activations grows with it.
+  public init(
+    decoder: Decoder, engine: any ComputeEngine, capacity: Int? = nil, maximumRows: Int = 1, chunkSize: Int = 512
+  ) throws {
+    precondition(chunkSize > 0 && maximumRows > 0)
+    let configuration = decoder.configuration
+    let capacity = min(capacity ?? configuration.contextLength, configuration.contextLength)
+    self.decoder = decoder
+    self.engine = engine
+    self.chunkSize = min(chunkSize, capacity)
+    cache = try KeyValueCache(
+      layerCount: configuration.layerCount, shape: configuration.attention, capacity: capacity,
+      maximumRows: maximumRows)
+    buffers = ActivationBuffers(configuration: configuration, maximumRows: max(self.chunkSize, maximumRows))
+    logitsBuffer = FloatBuffer(count: maximumRows * configuration.vocabularySize)
+  }
+
+  /// Forgets all tokens.
+  public func reset() { cache.removeAll() }
+
+  /// Appends tokens to the session's single row.
+  ///
+  /// - Parameters:
+  ///   - tokens: at least one id, each below the vocabulary's size.
+  ///   - logits: (tokens, V), receives the scores of what follows each token; or nothing.
+  ///   - observe: receives intermediate results, chunk by chunk.
+  /// - Returns: (V) scores of what follows the last token; valid until the next call.
+  /// - Throws: `DecoderError` before anything is computed; the session is then as it was.
+  @discardableResult
+  public func append(
+    _ tokens: [Int], logits: MutableMatrixView? = nil, observe: ActivationObserver? = nil
+  ) throws -> UnsafeMutableBufferPointer<Float> {
+    guard !tokens.isEmpty else { throw DecoderError.emptyInput }
+    try check(tokens)
+    guard length + tokens.count <= capacity else {
+      throw DecoderError.contextExceeded(length: length + tokens.count, capacity: capacity)
+    }
+    let vocabulary = decoder.configuration.vocabularySize
+    if let logits {
+      precondition(logits.rows == tokens.count && logits.columns == vocabulary, "logits for every token")
+    }
+    let last = MutableMatrixView(logitsBuffer.elements.baseAddress!, rows: 1, columns: vocabulary)
+
+    var start = 0
+    while start < tokens.count {
+      let end = min(start + chunkSize, tokens.count)
+      let first = cache.length
+      let (writes, plan) = cache.appendPositions(end - start)
+      let pass = ForwardPass(
+        tokens: Array(tokens[start..<end]), positions: Array(first..<first + end - start), writes: writes,
+        plan: plan)
+      let rows = end - start
+      let scored = logits != nil ? 0..<rows : end == tokens.count ? rows - 1..<rows : 0..<0
+      decoder.forward(
+        pass, engine: engine, buffers: buffers, cache: cache, scored: scored,
+        logits: logits?.rows(start..<end) ?? (scored.isEmpty ? last.rows(0..<0) : last), observe: observe)
+      start = end
+    }
+    if let logits {
+      last.base.update(from: logits.row(tokens.count - 1), count: vocabulary)
+    }
+    return UnsafeMutableBufferPointer(start: last.base, count: vocabulary)
+  }
+
+  /// Appends one token to every row.
+  ///
+  /// - Parameter tokens: one id per row.
+  /// - Returns: (rows, V) scores of what follows; valid until the next call.
+  public func step(_ tokens: [Int]) throws -> UnsafeMutableBufferPointer<Float> {
+    precondition(tokens.count == rowCount, "\(tokens.count) tokens for \(rowCount) rows")
+    try check(tokens)
+    guard length < capacity else { throw DecoderError.contextExceeded(length: length + 1, capacity: capacity) }
+    let position = cache.length
+    let (writes, plan) = cache.appendStep()
+    let vocabulary = decoder.configuration.vocabularySize
+    let logits = MutableMatrixView(logitsBuffer.elements.baseAddress!, rows: tokens.count, columns: vocabulary)
+    decoder.forward(
+      ForwardPass(
+        tokens: tokens, positions: [Int](repeating: position, count: tokens.count), writes: writes, plan: plan),
+      engine: engine, buffers: buffers, cache: cache, scored: 0..<tokens.count, logits: logits)
+    return UnsafeMutableBufferPointer(start: logits.base, count: tokens.count * vocabulary)
+  }
+
+  /// Makes row *i* continue from what was row `parents[i]`; no key or value is copied.
+  public func select(parents: [Int]) { cache.select(parents: parents) }
+
+  private func check(_ tokens: [Int]) throws {
+    let vocabulary = decoder.configuration.vocabularySize
+    for token in tokens where !(0..<vocabulary).contains(token) {
+      throw DecoderError.tokenOutOfRange(token: token, vocabularySize: vocabulary)
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import ArgumentParser
+import Inkstone
+
+/// `inkstone generate`: the main job.
+struct GenerateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate",
+    abstract: "Continue a prompt (the default command).",
+    discussion: """
+      Examples:
+        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
+        inkstone generate -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95 --seed 7
+        cat article.txt | inkstone generate -m MODEL "In short:" -n 60
+        inkstone generate -m MODEL --prompt-ids 1,2,3 --json
+
+      The text goes to standard output and nothing else does. Results equal those of transformers 5.23 (float32,
+      batch 1) where nothing is drawn at random. A setting comes from the first of: flag, --generation-config, the
+      model's generation_config.json, the default.
+
+      Keys of --json: "prompt_ids"; "sequences", each with "text", "token_ids" (new ones, end token included),
+      "logprobs", "score" (with beams), "finish_reason" (stop, length, stop_string, interrupted); "usage" with
+      "prompt_tokens", "completion_tokens"; "timings" with "load_ms", "prompt_ms", "prompt_per_second",
+      "predicted_ms", "predicted_per_second".
+      """)
+
+  @OptionGroup var prompt: PromptOptions
+  @OptionGroup var model: ModelOptions
+  @OptionGroup(title: "Generation") var generation: GenerationOptions
+  @OptionGroup(title: "Engine") var engine: EngineOptions
+
+  @Option(
+    name: [.customShort("c"), .customLong("ctx-size")],
+    help: ArgumentHelp("Positions to make room for (default: what the request needs).", valueName: "n"))
+  var contextSize: Int?
+
+  @Flag(help: "Print the prompt before the text.")
+  var echo = false
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  @Option(
+    name: [.customShort("o"), .customLong("output")],
+    help: ArgumentHelp("Write to a file instead of standard output.", valueName: "path"))
+  var output: String?
+
+  @Flag(help: "Print the text when it is complete instead of as it comes.")
+  var noStream = false
+
+  @Flag(help: "Keep special tokens in the text.")
+  var special = false
+
+  @Flag(name: [.customShort("v"), .customLong("verbose")], help: "Say on standard error what is used and how long it takes.")
+  var verbose = false
+
+  @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing on standard error but errors.")
+  var quiet = false
+
+  func validate() throws {
+    if let contextSize, contextSize < 1 { throw ValidationError("--ctx-size must be 1 or more, is \(contextSize)") }
+    if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
+  }
+
+  func run() throws {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let flags = try generation.configuration()
+    let model = try LanguageModel.load(from: try model.resolvedFolder())
+    let tokens = try prompt.tokens(for: model)
+    let vocabulary = model.decoder.configuration.vocabularySize
+    let context = min(contextSize ?? .max, model.decoder.configuration.contextLength)
+    let plan = try flags.merged(over: model.generationConfiguration).plan(
+      promptLength: tokens.count, contextLength: context, vocabularySize: vocabulary)
+    let session = try InferenceSession(
+      decoder: model.decoder, engine: try engine.makeEngine(), capacity: plan.maximumLength,
+      maximumRows: max(plan.beamCount, plan.sequenceCount))
+    let loadDuration = clock.now - start
+    if !quiet {
+      for field in model.decoder.unknownConfigurationFields {
+        StandardStreams.report("\(model.folder)/config.json: \(field) is unknown and has no effect")
+      }
+      plan.notes.forEach(StandardStreams.report)
+    }
+    if verbose { describe(model, session) }
+
+    Interruption.install()
+    let streams = !noStream && !json && output == nil && plan.beamCount == 1 && plan.sequenceCount == 1
+    if echo, streams, let tokenizer = model.tokenizer {
+      try StandardStreams.write(tokenizer.decode(tokens, skipSpecialTokens: !special))
+    }
+    var streamer = streams ? model.tokenizer.map { self.streamer($0, plan, tokens) } : nil
+    var failure: (any Error)?
+    let result = try generate(
+      prompt: tokens, plan: plan, session: session,
+      stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false), interruption: Interruption.flag
+    ) { _, token, _ in
+      guard streamer != nil, failure == nil else { return }
+      let piece = streamer!.append(token)
+      do {
+        try StandardStreams.write(piece)
+      } catch {
+        // Nobody reads any more: there is no point in going on.
+        failure = error
+        Interruption.flag.raise()
+      }
+    }
+    if let failure { throw failure }
+
+    let texts = result.sequences.map { sequence in
+      guard let tokenizer = model.tokenizer else { return sequence.tokens.map(String.init).joined(separator: " ") }
+      var streamer = self.streamer(tokenizer, plan, tokens)
+      return sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish()
+    }
+    if streamer != nil {
+      try StandardStreams.write(streamer!.finish() + "\n")
+    } else {
+      var text: String
+      if json {
+        text = GenerationDocument(
+          prompt: tokens, result: result, texts: texts, loadDuration: loadDuration
+        ).json.text(.indented)
+      } else {
+        let opening = echo ? model.tokenizer.map { $0.decode(tokens, skipSpecialTokens: !special) } ?? "" : ""
+        text = texts.map { opening + $0 }.joined(separator: "\n")
+      }
+      text += "\n"
+      if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
+    }
+    if verbose { report(result, prompt: tokens.count, load: loadDuration) }
+    if result.interrupted { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  private func streamer(_ tokenizer: Tokenizer, _ plan: DecodingPlan, _ prompt: [Int]) -> TextStreamer {
+    TextStreamer(
+      decoder: tokenizer.makeStreamDecoder(skipSpecialTokens: !special), stopStrings: plan.stopStrings,
+      comparisonDecoder: special ? nil : tokenizer.makeStreamDecoder(skipSpecialTokens: false), prompt: prompt)
+  }
+
+  private func describe(_ model: LanguageModel, _ session: InferenceSession) {
+    let engine = session.engine
+    StandardStreams.report(
+      "\(model.folder): \(model.decoder.configuration.modelType), context \(session.capacity)")
+    StandardStreams.report(
+      "engine \(engine.name), \(engine.threadCount) \(engine.threadCount == 1 ? "thread" : "threads"), "
+        + "OpenBLAS \(BLAS.version) \(BLAS.coreType)")
+  }
+
+  private func report(_ result: GenerationResult, prompt: Int, load: Duration) {
+    let generated = result.sequences.reduce(0) { $0 + $1.tokens.count }
+    StandardStreams.report("load      \(milliseconds(load)) ms")
+    StandardStreams.report(
+      "prompt    \(milliseconds(result.promptDuration)) ms, \(prompt) tokens, "
+        + "\(rate(prompt, result.promptDuration)) tokens/s")
+    StandardStreams.report(
+      "generated \(milliseconds(result.generationDuration)) ms, \(generated) tokens, "
+        + "\(rate(generated, result.generationDuration)) tokens/s")
+  }
+}

@@ -1,0 +1,61 @@
+import ArgumentParser
+import Inkstone
+
+/// The program: parses, dispatches, and turns every error into one line and an exit status.
+@main
+struct InkstoneCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inkstone",
+    abstract: "Generate text with a GPT on an ordinary CPU.",
+    discussion: """
+      Examples:
+        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
+        inkstone -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95 --seed 7
+        echo "人工智能是" | inkstone -m MODEL --json
+        inkstone verify -m MODEL MODEL/reference
+        inkstone doctor
+
+      MODEL is a folder in Hugging Face's layout; INKSTONE_MODEL names the one to use when -m is not given.
+      Exit status: 0 done, 1 a check failed, 2 bad use or input, 130 interrupted.
+      """,
+    version: versionText,
+    subcommands: [
+      GenerateCommand.self, TokenizeCommand.self, DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
+      DoctorCommand.self,
+    ],
+    defaultSubcommand: GenerateCommand.self)
+
+  /// What `--version` prints.
+  private static var versionText: String {
+    """
+    inkstone \(inkstoneVersion)
+    BLAS: OpenBLAS \(BLAS.version), core type \(BLAS.coreType)
+    instruction set: \(ProcessorFeatures.current.compiledIn.joined(separator: " "))
+    """
+  }
+
+  static func main() async {
+    let arguments = ArgumentNormalization.normalize(Array(CommandLine.arguments.dropFirst()))
+    do {
+      var command = try parseAsRoot(arguments)
+      if var asynchronous = command as? any AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+    } catch let code as ExitCode {
+      exit(withError: code)
+    } catch {
+      let code = exitCode(for: error)
+      if code == .success {
+        exit(withError: error)
+      } else if code == .validationFailure {
+        // The parser's own words and usage, under the exit status that this program gives to bad use.
+        StandardStreams.log(fullMessage(for: error))
+      } else {
+        StandardStreams.report("\(error)")
+      }
+      exit(withError: ExitCode(2))
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import Foundation
+import Inkstone
+
+/// What `inkstone doctor` finds.
+struct Diagnosis {
+  /// A disagreement between build, machine and environment, and its remedy.
+  struct Warning {
+    let problem: String
+    let fix: String
+  }
+
+  let threadCount: Int
+  let features = ProcessorFeatures.current
+  let environment: [(name: String, value: String)]
+  let warnings: [Warning]
+
+  init(threadCount: Int) {
+    self.threadCount = threadCount
+    let variables = ProcessInfo.processInfo.environment
+    environment = variables.filter { $0.key.hasPrefix("OPENBLAS_") || $0.key.hasPrefix("INKSTONE_") }
+      .sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+
+    var warnings: [Warning] = []
+    if let core = variables["OPENBLAS_CORETYPE"], !core.isEmpty {
+      warnings.append(
+        Warning(
+          problem: "OPENBLAS_CORETYPE pins OpenBLAS to \(core) kernels (in use: \(BLAS.coreType)); "
+            + "the ones it would choose for this CPU may be twice as fast",
+          fix: "unset OPENBLAS_CORETYPE"))
+    }
+    if let size = variables["OPENBLAS_L2_SIZE"], !size.isEmpty {
+      warnings.append(
+        Warning(
+          problem: "OPENBLAS_L2_SIZE tells OpenBLAS to block its products for an L2 cache of \(size) KB",
+          fix: "unset OPENBLAS_L2_SIZE"))
+    }
+    if BLAS.parallelism == .serial {
+      warnings.append(
+        Warning(
+          problem: "this OpenBLAS was built without threads and locks, so its products run one at a time",
+          fix: "install libopenblas0-pthread"))
+    }
+    let unused = features.unused.filter { ["fma", "avx2", "avx512f", "avx512vnni", "avx512bf16"].contains($0) }
+    if !unused.isEmpty {
+      warnings.append(
+        Warning(
+          problem: "this build does not use \(unused.joined(separator: ", ")), which the CPU offers"
+            + (unused.contains("fma") ? "; without fma the kernels run several times slower" : ""),
+          fix: "rebuild with make build (or swift build -c release -Xcc -march=native)"))
+    }
+    self.warnings = warnings
+  }
+
+  var text: String {
+    var lines = [
+      "inkstone       \(inkstoneVersion)",
+      "BLAS           OpenBLAS \(BLAS.version)",
+      "  built as     \(BLAS.configuration)",
+      "  core type    \(BLAS.coreType)",
+      "  threads      \(BLAS.parallelism.rawValue); held to one per caller, Inkstone's workers call it side by side",
+      "LAPACK         \(LAPACK.version)",
+      "threads        \(threadCount)",
+      "CPU            \(features.brand)",
+      "  compiled in  \(features.compiledIn.joined(separator: " "))",
+      "  offered      \(features.offered.joined(separator: " "))",
+    ]
+    for (name, value) in environment { lines.append("environment    \(name)=\(value)") }
+    lines.append(warnings.isEmpty ? "\nNothing to mend." : "")
+    for warning in warnings { lines += ["warning: \(warning.problem)", "    fix: \(warning.fix)"] }
+    return lines.joined(separator: "\n")
+  }
+
+  var json: JSONValue {
+    [
+      "version": .string(inkstoneVersion),
+      "blas": [
+        "library": "OpenBLAS", "version": .string(BLAS.version), "configuration": .string(BLAS.configuration),
+        "core_type": .string(BLAS.coreType), "parallelism": .string(BLAS.parallelism.rawValue),
+      ],
+      "lapack": .string(LAPACK.version),
+      "threads": .integer(threadCount),
+      "cpu": [
+        "brand": .string(features.brand), "compiled_in": .array(features.compiledIn.map { .string($0) }),
+        "offered": .array(features.offered.map { .string($0) }),
+      ],
+      "environment": .object(JSONObject(environment.map { .init(key: $0.name, value: .string($0.value)) })),
+      "warnings": .array(warnings.map { ["problem": .string($0.problem), "fix": .string($0.fix)] }),
+    ]
+  }
+}

@@ -1,0 +1,28 @@
+import Inkstone
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Ctrl-C as a wish to stop: what there is gets printed, then the program ends with 130.
+enum Interruption {
+  /// Raised by SIGINT and SIGTERM.
+  static let flag = InterruptionFlag()
+
+  /// Catches the first signal; a second one ends the program at once.
+  static func install() {
+    // Made before a handler can run: a lazy global must not be initialised inside one.
+    _ = flag
+    for number in [SIGINT, SIGTERM] {
+      signal(number) { number in
+        Interruption.flag.raise()
+        signal(number, SIG_DFL)
+      }
+    }
+  }
+
+  /// The exit status after an interruption.
+  static let exitStatus: Int32 = 130
+}

@@ -1,0 +1,120 @@
+import Inkstone
+
+/// What a model folder holds, read from its headers.
+struct ModelInspection {
+  let folder: String
+  let configuration: DecoderConfiguration
+  let unknownFields: [String]
+  let checkpoint: Checkpoint
+  let tokenizerSize: Int?
+
+  init(folder: String) throws {
+    self.folder = folder
+    let description = try ModelDescription.load(from: folder)
+    configuration = description.configuration
+    unknownFields = description.unknownFields
+    checkpoint = try Checkpoint(path: folder)
+    tokenizerSize = Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder).vocabularySize : nil
+  }
+
+  /// Bytes of weights per type, in the order of the types' names.
+  private var typeBytes: [(type: String, bytes: Int)] {
+    Dictionary(grouping: checkpoint.tensors, by: \.type.rawValue)
+      .map { ($0.key, $0.value.reduce(0) { $0 + $1.byteCount }) }.sorted { $0.0 < $1.0 }
+  }
+
+  /// Bytes that the weights take once loaded: F32, whatever the file holds.
+  private var weightBytes: Int { 4 * checkpoint.totalElementCount }
+
+  private var sizes: [(name: String, key: String, value: Int)] {
+    [
+      ("vocabulary", "vocabulary_size", configuration.vocabularySize),
+      ("context", "context_length", configuration.contextLength),
+      ("channels", "hidden_size", configuration.hiddenSize),
+      ("layers", "layer_count", configuration.layerCount),
+      ("query heads", "query_head_count", configuration.attention.queryHeadCount),
+      ("key/value heads", "key_value_head_count", configuration.attention.keyValueHeadCount),
+      ("head dimension", "head_dimension", configuration.attention.headDimension),
+      ("feed-forward", "feed_forward_size", configuration.feedForwardSize),
+    ]
+  }
+
+  func text(withTensors: Bool) -> String {
+    func row(_ name: String, _ value: String) -> String {
+      name + String(repeating: " ", count: max(1, 17 - name.count)) + value
+    }
+    var lines = [row("family", configuration.modelType)]
+    lines += sizes.map { row($0.name, "\($0.value)") }
+    lines.append(row("activation", configuration.activation.rawValue))
+    lines.append(row("parameters", "\(checkpoint.totalElementCount)"))
+    lines.append(row("weight types", typeBytes.map { "\($0.type) \(byteText($0.bytes))" }.joined(separator: ", ")))
+    lines.append(row("tokenizer", tokenizerSize.map { "\($0) tokens" } ?? "none"))
+    lines.append(row("memory", "\(byteText(weightBytes)) weights as F32"))
+    lines.append(
+      row(
+        "",
+        "\(byteText(configuration.cacheBytesPerPosition)) KV cache per position, "
+          + "\(byteText(configuration.cacheBytesPerPosition * configuration.contextLength)) at full context"))
+    for file in checkpoint.files { lines.append(row("file", file.path)) }
+    for field in unknownFields { lines.append(row("warning", "config.json: \(field) is unknown and has no effect")) }
+    if withTensors {
+      lines += checkpoint.tensors.map { "\($0.name)  \($0.type.rawValue)  \($0.shape)" }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  func json(withTensors: Bool) -> JSONValue {
+    var members: [JSONObject.Member] = [
+      .init(key: "path", value: .string(folder)),
+      .init(key: "model_type", value: .string(configuration.modelType)),
+      .init(
+        key: "configuration",
+        value: .object(
+          JSONObject(
+            sizes.map { .init(key: $0.key, value: .integer($0.value)) } + [
+              .init(key: "activation", value: .string(configuration.activation.rawValue)),
+              .init(key: "normalization_epsilon", value: .number(Double(configuration.normalizationEpsilon))),
+            ]))),
+      .init(key: "parameters", value: .integer(checkpoint.totalElementCount)),
+      .init(
+        key: "weight_types",
+        value: .object(JSONObject(typeBytes.map { .init(key: $0.type, value: .integer($0.bytes)) }))),
+      .init(key: "weight_bytes", value: .integer(checkpoint.totalByteCount)),
+      .init(
+        key: "memory",
+        value: [
+          "weights_bytes": .integer(weightBytes),
+          "cache_bytes_per_position": .integer(configuration.cacheBytesPerPosition),
+          "cache_bytes_full_context": .integer(configuration.cacheBytesPerPosition * configuration.contextLength),
+        ]),
+      .init(key: "tokenizer", value: tokenizerSize.map { .integer($0) } ?? .null),
+      .init(key: "files", value: .array(checkpoint.files.map { .string($0.path) })),
+      .init(key: "unknown_fields", value: .array(unknownFields.map { .string($0) })),
+    ]
+    if withTensors {
+      members.append(
+        .init(
+          key: "tensors",
+          value: .array(
+            checkpoint.tensors.map { tensor in
+              [
+                "name": .string(tensor.name), "type": .string(tensor.type.rawValue),
+                "shape": .array(tensor.shape.map { .integer($0) }), "file": .string(tensor.path),
+              ]
+            })))
+    }
+    return .object(JSONObject(members))
+  }
+}
+
+/// A number of bytes with a unit that a person reads.
+func byteText(_ bytes: Int) -> String {
+  var value = Double(bytes)
+  for unit in ["bytes", "KiB", "MiB", "GiB"] {
+    if value < 1024 || unit == "GiB" {
+      return unit == "bytes" ? "\(bytes) bytes" : "\((value * 10).rounded() / 10) \(unit)"
+    }
+    value /= 1024
+  }
+  return "\(bytes) bytes"
+}

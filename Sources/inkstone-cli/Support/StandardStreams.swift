@@ -1,0 +1,77 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Why a stream cannot be used.
+struct StreamError: Error, CustomStringConvertible {
+  let description: String
+}
+
+/// Standard input, output and error as this program uses them: results on one, everything else on the other.
+enum StandardStreams {
+  /// Whether standard output is a terminal.
+  static var isOutputTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+  /// Whether standard input is a pipe or a file, that is, whether somebody hands over text there.
+  static var hasPipedInput: Bool {
+    var status = stat()
+    guard fstat(STDIN_FILENO, &status) == 0 else { return false }
+    let kind = status.st_mode & S_IFMT
+    return kind == S_IFIFO || kind == S_IFREG || kind == S_IFSOCK
+  }
+
+  /// Everything on standard input.
+  static func readInput() throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = read(STDIN_FILENO, &buffer, buffer.count)
+      if count > 0 {
+        bytes += buffer[..<count]
+      } else if count == 0 {
+        return bytes
+      } else if errno != EINTR {
+        throw StreamError(description: "standard input: \(String(cString: strerror(errno)))")
+      }
+    }
+  }
+
+  /// Writes to standard output, without delay.
+  ///
+  /// - Throws: `StreamError` when the output cannot be written (a full disk); a reader that has gone away
+  ///   ends the program by SIGPIPE, as for any other filter.
+  static func write(_ text: String) throws {
+    var text = text
+    try text.withUTF8 { try write($0, to: STDOUT_FILENO, named: "standard output") }
+  }
+
+  /// Writes a line to standard error; there is nobody to tell if that fails.
+  static func report(_ line: String) {
+    var text = "inkstone: \(line)\n"
+    text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
+  }
+
+  /// Writes a line to standard error as it is.
+  static func log(_ line: String) {
+    var text = "\(line)\n"
+    text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
+  }
+
+  private static func write(_ bytes: UnsafeBufferPointer<UInt8>, to file: Int32, named name: String) throws {
+    var written = 0
+    while written < bytes.count {
+      #if canImport(Glibc)
+        let count = Glibc.write(file, bytes.baseAddress! + written, bytes.count - written)
+      #else
+        let count = Darwin.write(file, bytes.baseAddress! + written, bytes.count - written)
+      #endif
+      if count >= 0 {
+        written += count
+      } else if errno != EINTR {
+        throw StreamError(description: "\(name): \(String(cString: strerror(errno)))")
+      }
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import Kernels
+import Testing
+
+@Suite struct LinearTests {
+  /// Both engines against sums in Double; n·2⁻²⁴ times the sum of magnitudes bounds a float sum of n terms.
+  @Test(arguments: [LinearWeight.Layout.outputMajor, .inputMajor])
+  func equalsADoubleReference(layout: LinearWeight.Layout) {
+    let engines: [any ComputeEngine] = [NaiveEngine(), BLASEngine(threadCount: 1), BLASEngine(threadCount: 2)]
+    for (rows, inputs, outputs) in [
+      (1, 1, 1), (1, 7, 3), (2, 8, 9), (7, 63, 65), (9, 64, 1), (1, 65, 400), (3, 33, 1031), (1, 768, 2304),
+      (5, 96, 768),
+    ] {
+      var random = RandomFloats(seed: rows * 1000 + inputs)
+      let stride = outputs + 3
+      let x = random.floats(rows * (inputs + 2))
+      let w = random.floats(inputs * outputs)
+      let bias = random.floats(outputs)
+      let before = random.floats(rows * stride)
+      for engine in engines {
+        for (hasBias, epilogue) in [
+          (true, LinearEpilogue.store), (false, .store), (true, .add), (false, .add), (true, .activate(.relu)),
+          (false, .activate(.relu)),
+        ] {
+          var y = before
+          x.withUnsafeBufferPointer { x in
+            w.withUnsafeBufferPointer { w in
+              bias.withUnsafeBufferPointer { bias in
+                y.withUnsafeMutableBufferPointer { y in
+                  engine.linear(
+                    MatrixView(x.baseAddress!, rows: rows, columns: inputs, rowStride: inputs + 2),
+                    LinearWeight(
+                      values: w.baseAddress!, bias: hasBias ? bias.baseAddress! : nil, inputs: inputs,
+                      outputs: outputs, layout: layout),
+                    into: MutableMatrixView(y.baseAddress!, rows: rows, columns: outputs, rowStride: stride),
+                    epilogue: epilogue)
+                }
+              }
+            }
+          }
+          for row in 0..<rows {
+            for output in 0..<stride {
+              let old = before[row * stride + output]
+              guard output < outputs else {
+                #expect(y[row * stride + output] == old, "wrote beside its columns")
+                continue
+              }
+              var sum = 0.0
+              var magnitude = 0.0
+              for input in 0..<inputs {
+                let weight = w[layout == .outputMajor ? output * inputs + input : input * outputs + output]
+                let term = Double(x[row * (inputs + 2) + input]) * Double(weight)
+                sum += term
+                magnitude += abs(term)
+              }
+              if hasBias { sum += Double(bias[output]) }
+              if epilogue == .add { sum += Double(old) }
+              if case .activate = epilogue { sum = max(sum, 0) }
+              let bound = (magnitude + 2) * Double(inputs + 2) * 0x1p-24
+              #expect(
+                abs(Double(y[row * stride + output]) - sum) <= bound,
+                "\(engine.name) \(rows)×\(inputs)×\(outputs) \(layout) \(epilogue) at \(row), \(output)")
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test func threadsChangeNoBit() {
+    var random = RandomFloats(seed: 5)
+    for (rows, inputs, outputs) in [(1, 768, 3072), (5, 257, 1031), (33, 96, 999)] {
+      let x = random.floats(rows * inputs)
+      let w = random.floats(inputs * outputs)
+      let results = [1, 2, 3, 5].map { threads -> [Float] in
+        var y = [Float](repeating: 0, count: rows * outputs)
+        y.withUnsafeMutableBufferPointer { y in
+          x.withUnsafeBufferPointer { x in
+            w.withUnsafeBufferPointer { w in
+              BLASEngine(threadCount: threads).linear(
+                MatrixView(x.baseAddress!, rows: rows, columns: inputs),
+                LinearWeight(values: w.baseAddress!, inputs: inputs, outputs: outputs, layout: .inputMajor),
+                into: MutableMatrixView(y.baseAddress!, rows: rows, columns: outputs), epilogue: .store)
+            }
+          }
+        }
+        return y
+      }
+      #expect(results.allSatisfy { $0 == results[0] }, "\(rows)×\(inputs)×\(outputs)")
+    }
+  }
+}

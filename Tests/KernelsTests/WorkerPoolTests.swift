@@ -1,0 +1,66 @@
+import Kernels
+import Synchronization
+import Testing
+
+@Suite struct WorkerPoolTests {
+  @Test(arguments: [1, 2, 3, 8])
+  func runsEveryTaskOnce(threads: Int) {
+    let pool = WorkerPool(threadCount: threads)
+    #expect(pool.threadCount == threads)
+    for count in [0, 1, 2, 7, 64, 1000] {
+      for _ in 0..<50 {
+        let counts = (0..<count).map { _ in Counter() }
+        pool.run(count) { counts[$0].add() }
+        #expect(counts.allSatisfy { $0.value == 1 }, "\(count) tasks on \(threads) threads")
+      }
+    }
+  }
+
+  @Test func rangesCoverEverythingOnce() {
+    let pool = WorkerPool(threadCount: 3)
+    for count in [0, 1, 5, 99, 1000] {
+      for grain in [1, 7, 100, 5000] {
+        let marks = (0..<count).map { _ in Counter() }
+        pool.run(count, grain: grain) { for index in $0 { marks[index].add() } }
+        #expect(marks.allSatisfy { $0.value == 1 }, "\(count) by \(grain)")
+      }
+    }
+  }
+
+  @Test func callsFromTasksAndFromOtherThreadsComplete() async {
+    let pool = WorkerPool(threadCount: 2)
+    let total = Counter()
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<4 {
+        group.addTask {
+          for _ in 0..<200 { pool.run(5) { _ in pool.run(3) { _ in total.add() } } }
+        }
+      }
+    }
+    #expect(total.value == 4 * 200 * 15)
+  }
+
+  @Test func wakesWorkersThatSleep() {
+    let pool = WorkerPool(threadCount: 2)
+    for _ in 0..<3 {
+      // Long enough for the workers to stop spinning.
+      var pause = timespec(tv_sec: 0, tv_nsec: 30_000_000)
+      nanosleep(&pause, nil)
+      let total = Counter()
+      pool.run(100) { _ in total.add() }
+      #expect(total.value == 100)
+    }
+  }
+}
+
+private final class Counter: Sendable {
+  private let count = Atomic<Int>(0)
+  var value: Int { count.load(ordering: .sequentiallyConsistent) }
+  func add() { count.add(1, ordering: .sequentiallyConsistent) }
+}
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
