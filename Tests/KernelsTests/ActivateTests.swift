@@ -50,13 +50,13 @@ import Testing
     for (x, value) in zip(arguments, row.row(0)) {
       let at = Double(x)
       let expected = exact(at, activation)
-      // A rounding of an argument on the way shifts the result by |x·f′(x)|·2⁻²⁴; six of them, six of results.
+      // A rounding of an argument on the way shifts the result by |x·f′(x)|·2⁻²⁴; eight of them, eight of results.
       // Below 1e-22 a result counts as 0.
       let step = max(abs(at), 1) * 1e-5
       let slope = (exact(at + step, activation) - exact(at - step, activation)) / (2 * step)
       // The argument that Laplace's function rounds is x less a constant.
       let sensitivity = abs(slope) * (activation == .laplace ? abs(at) + 1 : abs(at))
-      var bound = 6 * (abs(expected) + sensitivity) * roundingUnit + 1e-22
+      var bound = 8 * (abs(expected) + sensitivity) * roundingUnit + 1e-22
       // 1 + erf and 1 + tanh cancel in the naive forms: an error of the sum is relative to 1.
       if isNaive { bound += 2 * max(1, abs(at)) * roundingUnit }
       let ratio = abs(Double(value) - expected) / bound

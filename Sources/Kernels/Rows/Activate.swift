@@ -9,7 +9,7 @@
 /// - Parameters:
 ///   - x: (rows, columns).
 ///   - bias: b, (columns), or nothing; does not overlap `x`.
-/// - Accuracy: six roundings of f and six of its argument, 4e-7·(|f(x)| + |x·f′(x)|), and 1e-22, asserted in
+/// - Accuracy: eight roundings of f and eight of its argument, 5e-7·(|f(x)| + |x·f′(x)|), and 1e-22, asserted in
 ///   ActivateTests: closer to f than PyTorch's forms, which cancel for x < 0. NaN stays. At −∞ a product of x and
 ///   a vanishing factor is NaN, as in PyTorch, except GELU's, which is 0.
 /// - SeeAlso: `Activation`.

@@ -105,7 +105,7 @@ func softplus(_ x: FloatVector) -> FloatVector {
 
 /// Φ(−t), the upper tail of the normal distribution, for t ≥ 0; beyond 10, Φ(−10) = 7.6e-24.
 ///
-/// - Accuracy: relative error 2.5e-7·(1 + t²/2) up to 6, 2e-6·(1 + t²/2) up to 10. NaN stays.
+/// - Accuracy: relative error 2e-7·(1 + t²/2) up to 6, 2.4e-6·(1 + t²/2) up to 10. NaN stays.
 @inline(__always)
 func normalTail(nonNegative t: FloatVector) -> FloatVector {
   // ln Φ(−t) = −ln 2 + t·p(t): the logarithm is smooth where Φ itself spans 23 decades, so one polynomial
