@@ -152,15 +152,14 @@ private func medianOfThree(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
 }
 
 /// The place of the largest value: the naive twin of `argmax`.
-public func argmaxReference(_ x: UnsafePointer<Float>, count: Int) -> Int {
+func argmaxReference(_ x: UnsafePointer<Float>, count: Int) -> Int {
   var best = -1
   for index in 0..<count where x[index] == x[index] && (best < 0 || x[index] > x[best]) { best = index }
   return max(best, 0)
 }
 
 /// The places of the largest values, by sorting all: the naive twin of `topK`.
-public func topKReference(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>)
-{
+func topKReference(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
   let ranked = (0..<count).sorted { first, second in
     let (a, b) = (x[first].isNaN ? -.infinity : x[first], x[second].isNaN ? -.infinity : x[second])
     return a != b ? a > b : first < second
