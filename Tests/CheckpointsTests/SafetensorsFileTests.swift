@@ -42,7 +42,7 @@ import Testing
     let error = #expect(throws: SafetensorsError.self) { try SafetensorsFile(path: path) }
     #expect(error?.path == path)
     #expect(error.map { "\($0)".hasPrefix(path + ": ") } == true)
-    if let tensor = error?.tensor { #expect("\(error!)".contains("tensor '\(tensor)'")) }
+    if let tensor = error?.tensor, tensor.count < 100 { #expect("\(error!)".contains("tensor '\(tensor)'")) }
     return error
   }
 
