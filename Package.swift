@@ -2,6 +2,10 @@
 import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
+let rooms: [Target.Dependency] = [
+  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
+]
+
 let package = Package(
   name: "Inkstone",
   platforms: [.macOS(.v15)],
@@ -33,10 +37,11 @@ let package = Package(
     .target(
       name: "Inkstone",
       dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
       name: "inkstone-cli",
-      dependencies: [
-        "Inkstone", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      dependencies: rooms + [
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
 
@@ -47,8 +52,8 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
-    .testTarget(name: "EvaluationTests", dependencies: ["Inkstone"]),
-    .testTarget(name: "CommandTests", dependencies: ["Inkstone", "inkstone-cli"]),
+    .testTarget(name: "EvaluationTests", dependencies: rooms),
+    .testTarget(name: "CommandTests", dependencies: ["JSON", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )
