@@ -33,10 +33,13 @@ let package = Package(
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(name: "Generation", dependencies: ["JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
-      name: "Evaluation", dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      name: "Evaluation",
+      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
       name: "Inkstone",
-      dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      dependencies: [
+        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+      ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
       name: "inkstone-cli",
