@@ -25,7 +25,7 @@ extension Unicode.Scalar {
     }
   }
 
-  /// Punctuation that Chinese shares with Western languages: “ ” ‘ ’ … — ·
+  /// Punctuation that Chinese shares with Western languages: curly quotes, ellipsis, dash, middle dot.
   var isSharedPunctuation: Bool {
     switch self {
     case "\u{201C}", "\u{201D}", "\u{2018}", "\u{2019}", "…", "—", "·": true
@@ -33,7 +33,7 @@ extension Unicode.Scalar {
     }
   }
 
-  /// A letter or digit of a script that sets words apart, so that a word has an edge: Latin, Cyrillic, Arabic…
+  /// A letter or digit of a script that sets words apart, such as Latin, Cyrillic and Arabic.
   var isWordCharacter: Bool {
     if isASCII {
       return switch self {
@@ -80,7 +80,8 @@ extension Unicode.Scalar {
   /// A closing quotation mark or bracket.
   var isCloser: Bool {
     switch self {
-    case "\u{201D}", "\u{2019}", "」", "』", "）", "】", "》", "〉", "〕", "〗", "］", "｝", "｣", ")", "]", "}", "»": true
+    case "\u{201D}", "\u{2019}", "」", "』", "）", "】", "》", "〉", "〕", "〗", "］", "｝", "｣", ")", "]", "}", "»":
+      true
     default: false
     }
   }
@@ -88,7 +89,8 @@ extension Unicode.Scalar {
   /// An opening quotation mark or bracket.
   var isOpener: Bool {
     switch self {
-    case "\u{201C}", "\u{2018}", "「", "『", "（", "【", "《", "〈", "〔", "〖", "［", "｛", "｢", "(", "[", "{", "«": true
+    case "\u{201C}", "\u{2018}", "「", "『", "（", "【", "《", "〈", "〔", "〖", "［", "｛", "｢", "(", "[", "{", "«":
+      true
     default: false
     }
   }
@@ -97,7 +99,8 @@ extension Unicode.Scalar {
   var isForbiddenAtLineStart: Bool {
     if isCloser { return true }
     switch self {
-    case "、", "。", "，", "．", "！", "？", "；", "：", "｡", "､", "…", "·", "・", "％", "‰", "～", ",", ".", "!", "?", ";",
+    case "、", "。", "，", "．", "！", "？", "；", "：", "｡", "､", "…", "·", "・", "％", "‰", "～", ",", ".", "!", "?",
+      ";",
       ":", "%":
       return true
     default: return false
@@ -146,7 +149,8 @@ extension TextCharacter {
 
   /// An emoji: shown as one by default, or asked to be by a variation selector.
   var isEmoji: Bool {
-    scalar.value > 0x20E2 && (scalar.properties.isEmojiPresentation || (!isSingle && scalar.properties.isEmoji))
+    scalar.value > 0x20E2
+      && (scalar.properties.isEmojiPresentation || (!isSingle && scalar.properties.isEmoji))
   }
 
   /// Columns of a terminal that it takes; a tab counts as four.

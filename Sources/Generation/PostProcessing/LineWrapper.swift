@@ -43,10 +43,14 @@ public struct LineWrapper: PostProcessingStep {
     while start <= characters.count {
       var end = start
       while end < characters.count, !characters[end].isLineEnd { end += 1 }
-      if let before, !before.isEmpty, start < end, !characters[start].isSpace, characters[start - 1].isOnly("\n") {
+      if let before, !before.isEmpty, start < end, !characters[start].isSpace,
+        characters[start - 1].isOnly("\n")
+      {
         let unit = self.unit(from: start, to: end, in: characters)
         // One column for the space that may have been here.
-        if columns(before, in: characters) + 1 + columns(unit, in: characters) > width { breaks.insert(start - 1) }
+        if columns(before, in: characters) + 1 + columns(unit, in: characters) > width {
+          breaks.insert(start - 1)
+        }
       }
       before = pieces(of: start..<end, in: characters).last
       start = end + 1

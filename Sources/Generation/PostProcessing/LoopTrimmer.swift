@@ -85,7 +85,8 @@ public struct LoopTrimmer: PostProcessingStep {
       }
     }
     if left.isLineEnd || right.isLineEnd { return 2 }
-    return isBlank(left) || isBlank(right) || left.scalar.isForbiddenAtLineStart && !right.isWordCharacter ? 1 : 0
+    return isBlank(left) || isBlank(right) || left.scalar.isForbiddenAtLineStart && !right.isWordCharacter
+      ? 1 : 0
   }
 
   private func isBlank(_ character: TextCharacter) -> Bool { character.isSpace || character.isLineEnd }

@@ -7,8 +7,10 @@ struct PatternMatcher: Sendable {
   static let start: State = 0
 
   private let foldsCase: Bool
-  /// Numbers of the characters that occur in patterns. Most of a text is ASCII or Han, whose scalars need no
-  /// detour over strings; in strings, canonically equivalent characters are equal.
+  /// Numbers of the characters that occur in patterns.
+  ///
+  /// Most of a text is ASCII or Han, whose scalars need no detour over strings; in strings, canonically equivalent
+  /// characters are equal.
   private var scalarNumbers: [UInt32: Int32] = [:]
   private var textNumbers: [String: Int32] = [:]
 

@@ -132,7 +132,8 @@ private struct Reduction {
     let length = reducer.matcher.longestMatch(in: stack.last!.state) { length in
       let first = stack.count - length
       return reducer.isWhole(
-        before: first > 0 && isWordCharacter(stack[first - 1].element), first: isWordCharacter(stack[first].element),
+        before: first > 0 && isWordCharacter(stack[first - 1].element),
+        first: isWordCharacter(stack[first].element),
         last: isWordCharacter(element), after: following.map(isWordCharacter) ?? false)
     }
     guard let length else { return }

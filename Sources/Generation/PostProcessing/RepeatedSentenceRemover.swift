@@ -47,7 +47,9 @@ public struct RepeatedSentenceRemover: SentenceStep {
       removesAny = removesAny || removed > 0
       if removed == 0 {
         let isBlank = line.allSatisfy { characters[$0].isSpace }
-        let isAfterBlank = kept.last.map { entry in entry.pieces.allSatisfy { $0.allSatisfy { characters[$0].isSpace } } }
+        let isAfterBlank = kept.last.map { entry in
+          entry.pieces.allSatisfy { $0.allSatisfy { characters[$0].isSpace } }
+        }
         // The blank line that set off a removed paragraph goes with it.
         if hasGap, isBlank, isAfterBlank ?? true { continue }
         kept.append((pieces, line, hasGap))

@@ -156,11 +156,15 @@ struct SentenceSegmenter {
     characters[index].isWordCharacter || characters[index].isOnly("/") || characters[index].isOnly("_")
   }
 
-  private func endsAtFullStop(_ stop: Int, start: Int, line: Range<Int>, isAtLineEnd: Bool, goesOn: Bool) -> Bool {
+  private func endsAtFullStop(_ stop: Int, start: Int, line: Range<Int>, isAtLineEnd: Bool, goesOn: Bool)
+    -> Bool
+  {
     // No abbreviation is longer than this; a longer word needs no look at the rest of it.
     let limit = max(start, stop - SentenceSegmenter.longestAbbreviation)
     var first = stop
-    while first > limit, characters[first - 1].isWordCharacter || characters[first - 1].isOnly(".") { first -= 1 }
+    while first > limit, characters[first - 1].isWordCharacter || characters[first - 1].isOnly(".") {
+      first -= 1
+    }
     let word = characters.text(first..<stop).lowercased()
     if SentenceSegmenter.unfinished.contains(word) { return false }
     if !word.isEmpty, word.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
@@ -178,13 +182,15 @@ struct SentenceSegmenter {
 
   /// Abbreviations that something always follows.
   private static let unfinished: Set<String> = [
-    "mr", "mrs", "ms", "dr", "prof", "rev", "gen", "sen", "gov", "capt", "lt", "sgt", "st", "vs", "cf", "e.g", "eg",
+    "mr", "mrs", "ms", "dr", "prof", "rev", "gen", "sen", "gov", "capt", "lt", "sgt", "st", "vs", "cf", "e.g",
+    "eg",
     "i.e", "ie", "viz", "fig", "figs", "eq", "eqs", "vol", "pp", "approx",
   ]
 
   /// Abbreviations that may end a sentence.
   private static let openEnded: Set<String> = [
-    "etc", "inc", "ltd", "co", "corp", "jr", "sr", "no", "al", "dept", "est", "ave", "blvd", "rd", "jan", "feb", "mar",
+    "etc", "inc", "ltd", "co", "corp", "jr", "sr", "no", "al", "dept", "est", "ave", "blvd", "rd", "jan",
+    "feb", "mar",
     "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "col", "rep", "sec", "ch",
   ]
 

@@ -53,7 +53,8 @@ struct TextCharacters: RandomAccessCollection {
   /// The text of consecutive characters.
   func text(_ range: Range<Int>) -> String {
     guard !range.isEmpty else { return "" }
-    let bytes = characters[range.lowerBound].bytes.lowerBound..<characters[range.upperBound - 1].bytes.upperBound
+    let bytes =
+      characters[range.lowerBound].bytes.lowerBound..<characters[range.upperBound - 1].bytes.upperBound
     return String(decoding: utf8[bytes], as: UTF8.self)
   }
 
@@ -88,7 +89,8 @@ struct TextBuilder {
 
   mutating func append(_ source: TextCharacters, _ range: Range<Int>) {
     guard !range.isEmpty else { return }
-    bytes += source.utf8[source[range.lowerBound].bytes.lowerBound..<source[range.upperBound - 1].bytes.upperBound]
+    bytes +=
+      source.utf8[source[range.lowerBound].bytes.lowerBound..<source[range.upperBound - 1].bytes.upperBound]
   }
 
   mutating func append(_ source: TextCharacters, _ index: Int) { bytes += source.utf8[source[index].bytes] }

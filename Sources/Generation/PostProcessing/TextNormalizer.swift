@@ -50,7 +50,11 @@ public struct TextNormalizer: PostProcessingStep {
     for (number, line) in lines.enumerated() {
       if number > 0 { builder.append("\n") }
       for piece in line.pieces {
-        if let source = piece.source { builder.append(characters, source) } else { builder.append(piece.scalar) }
+        if let source = piece.source {
+          builder.append(characters, source)
+        } else {
+          builder.append(piece.scalar)
+        }
       }
     }
     return builder.text
@@ -153,7 +157,9 @@ private struct NormalizedLine {
     pieces = kept
   }
 
-  private func isInvisible(_ piece: Piece) -> Bool { piece.isSingle && !piece.isCode && piece.scalar.isInvisible }
+  private func isInvisible(_ piece: Piece) -> Bool {
+    piece.isSingle && !piece.isCode && piece.scalar.isInvisible
+  }
 
   private mutating func normalizeSpaces(isFirst: Bool) {
     var kept: [Piece] = []
@@ -187,7 +193,9 @@ private struct NormalizedLine {
     var kept: [Piece] = []
     kept.reserveCapacity(pieces.count)
     for (index, piece) in pieces.enumerated() {
-      if piece.isSpace, let left = kept.last, left.isChinese, index + 1 < pieces.count, pieces[index + 1].isChinese {
+      if piece.isSpace, let left = kept.last, left.isChinese, index + 1 < pieces.count,
+        pieces[index + 1].isChinese
+      {
         continue
       }
       kept.append(piece)
@@ -254,7 +262,9 @@ private struct NormalizedLine {
         continue
       }
       let start = index
-      while index < pieces.count, NormalizedLine.widened(pieces[index]) != nil || isFullWidthMark(pieces[index]) {
+      while index < pieces.count,
+        NormalizedLine.widened(pieces[index]) != nil || isFullWidthMark(pieces[index])
+      {
         index += 1
       }
       var following = index
@@ -270,14 +280,15 @@ private struct NormalizedLine {
   }
 
   private func widens(after left: Piece, before right: Piece?) -> Bool {
-    guard left.isChinese || (right?.isChinese ?? false) && !left.isCode && left.scalar.isSharedPunctuation else {
+    guard left.isChinese || (right?.isChinese ?? false) && !left.isCode && left.scalar.isSharedPunctuation
+    else {
       return false
     }
     guard let right, !right.isCode else { return right == nil }
     return right.isChinese || right.scalar.isSharedPunctuation || right.isOnly("\"")
   }
 
-  /// Whether the stop belongs to the number of a list item: 一. 二.
+  /// Whether the stop belongs to the number of a list item, as in 一.苹果.
   private func isListNumber(_ start: Int, _ end: Int) -> Bool {
     guard end - start == 1, pieces[start].isOnly("."), start <= 3 else { return false }
     return pieces[..<start].allSatisfy { "一二三四五六七八九十".unicodeScalars.contains($0.scalar) }
@@ -309,7 +320,9 @@ private struct NormalizedLine {
     while index < pieces.count {
       let piece = pieces[index]
       let start = index
-      while index < pieces.count, pieces[index].isSingle, !pieces[index].isCode, pieces[index].scalar == piece.scalar {
+      while index < pieces.count, pieces[index].isSingle, !pieces[index].isCode,
+        pieces[index].scalar == piece.scalar
+      {
         index += 1
       }
       let count = index - start

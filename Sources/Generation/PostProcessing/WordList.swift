@@ -37,7 +37,8 @@ public struct WordList: Sendable, Equatable {
     let isBlank = { (character: Character) in
       character.unicodeScalars.allSatisfy { $0.isHorizontalSpace || $0.isLineEnd || $0.isInvisible }
     }
-    guard let first = text.firstIndex(where: { !isBlank($0) }), let last = text.lastIndex(where: { !isBlank($0) })
+    guard let first = text.firstIndex(where: { !isBlank($0) }),
+      let last = text.lastIndex(where: { !isBlank($0) })
     else { return "" }
     return String(text[first...last])
   }

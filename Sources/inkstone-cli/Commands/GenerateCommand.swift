@@ -169,9 +169,11 @@ struct GenerateCommand: ParsableCommand {
   /// The texts of the model's special tokens.
   private func specialTokens(of model: LanguageModel) throws -> [String] {
     guard let tokenizer = model.tokenizer else {
-      throw UsageError("\(model.folder) holds no tokenizer, so there is no text to post-process; leave its flags out")
+      throw UsageError(
+        "\(model.folder) holds no tokenizer, so there is no text to post-process; leave its flags out")
     }
-    return (0..<model.decoder.configuration.vocabularySize).filter(tokenizer.isSpecial).compactMap(tokenizer.token)
+    return (0..<model.decoder.configuration.vocabularySize).filter(tokenizer.isSpecial).compactMap(
+      tokenizer.token)
   }
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {

@@ -15,7 +15,9 @@ struct PostProcessingOptions: ParsableArguments {
 
   @Flag(
     inversion: .prefixedNo,
-    help: "Tidy white space and the punctuation between Chinese characters; leave English, numbers and code alone.")
+    help:
+      "Tidy white space and the punctuation between Chinese characters; leave English, numbers and code alone."
+  )
   var normalizeText: Bool?
 
   @Flag(inversion: .prefixedNo, help: "Keep one copy of what the end of the text repeats over and over.")
@@ -29,7 +31,8 @@ struct PostProcessingOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Replace the words of a list by asterisks (UTF-8, one on each line, # begins a comment).", valueName: "path"))
+      "Replace the words of a list by asterisks (UTF-8, one on each line, # begins a comment).",
+      valueName: "path"))
   var maskWords: String?
 
   @Option(help: ArgumentHelp("Drop the words of a list.", valueName: "path"))
@@ -42,7 +45,8 @@ struct PostProcessingOptions: ParsableArguments {
     if let wrap, wrap < 2 { throw ValidationError("--wrap must be 2 or more, is \(wrap)") }
     guard !post else { return }
     for (name, flag) in switches where flag == false {
-      throw ValidationError("--no-\(name) leaves a step out of --post, which is not given; remove it or add --post")
+      throw ValidationError(
+        "--no-\(name) leaves a step out of --post, which is not given; remove it or add --post")
     }
   }
 
@@ -53,7 +57,8 @@ struct PostProcessingOptions: ParsableArguments {
 
   private var switches: [(name: String, flag: Bool?)] {
     [
-      ("drop-special-tokens", dropSpecialTokens), ("normalize-text", normalizeText), ("trim-loops", trimLoops),
+      ("drop-special-tokens", dropSpecialTokens), ("normalize-text", normalizeText),
+      ("trim-loops", trimLoops),
       ("drop-repeated-sentences", dropRepeatedSentences), ("whole-sentences", wholeSentences),
     ]
   }

@@ -13,7 +13,8 @@ import Testing
   }
 
   static let words = WordList([
-    "ass", "damn", "bad word", "混蛋", "王八", "王八蛋", "八蛋", "f*", "*x", "好的", "é", "👍🏽", "天 气", "的天", "class ass", "蛋。", "🇨",
+    "ass", "damn", "bad word", "混蛋", "王八", "王八蛋", "八蛋", "f*", "*x", "好的", "é", "👍🏽", "天 气", "的天", "class ass",
+    "蛋。", "🇨",
     "c", "-", "a", "한",
   ])
   static let tokens = ["<|endoftext|>", "</s>", "<|", "我你", "🇨", "a a"]
@@ -59,7 +60,8 @@ import Testing
       var rest = characters(text)[...]
       for character in characters(once) where !inserted.contains(character) {
         guard let index = rest.firstIndex(of: character) else {
-          Issue.record("\(name), seed \(seed): broke a character: \(text.debugDescription) → \(once.debugDescription)")
+          Issue.record(
+            "\(name), seed \(seed): broke a character: \(text.debugDescription) → \(once.debugDescription)")
           break
         }
         rest = rest[(index + 1)...]
@@ -81,7 +83,8 @@ import Testing
       if LineWrapper(width: width).splitsWord(in: plain) { continue }
       checked += 1
       #expect(
-        isIdentical(processor.apply(to: once), once), "width \(width), seed \(seed): \(text.debugDescription)")
+        isIdentical(processor.apply(to: once), once), "width \(width), seed \(seed): \(text.debugDescription)"
+      )
     }
     #expect(checked > Self.rounds / 4)
   }
@@ -107,7 +110,9 @@ import Testing
         #expect(line.prefix(end).reduce(0) { $0 + $1.columnCount } <= width, "seed \(seed), width \(width)")
       }
       let visible = { (text: String) in
-        characters(text).filter { $0 != [0x0A] && $0 != [0x20] && $0 != [0x09] && $0 != [0xC2, 0xA0] && $0 != [0xE3, 0x80, 0x80] }
+        characters(text).filter {
+          $0 != [0x0A] && $0 != [0x20] && $0 != [0x09] && $0 != [0xC2, 0xA0] && $0 != [0xE3, 0x80, 0x80]
+        }
       }
       #expect(visible(wrapped) == visible(text), "seed \(seed), width \(width)")
     }
@@ -118,7 +123,8 @@ import Testing
     let entry = Self.entries.first { $0.name == name }!
     let size = 1 << 20
     for unit in [
-      "a", "好", "。", ".", " ", "\n", "*", "(", "(好", "`", "\"", "a.", "好。", "a. ", "<|", "王八", "好,", "\u{301}", "👨‍👩‍👧", "🇨",
+      "a", "好", "。", ".", " ", "\n", "*", "(", "(好", "`", "\"", "a.", "好。", "a. ", "<|", "王八", "好,",
+      "\u{301}", "👨‍👩‍👧", "🇨",
       "J. ", ".)", "etc. a", "a\n\n", "\u{200B}", "<|endoftext|>", "f*", "1. ", "…", "\t", "“好。”",
     ] {
       let text = "X" + String(repeating: unit, count: size / unit.utf8.count)
@@ -127,7 +133,9 @@ import Testing
       let duration = clock.measure { result = entry.step.apply(to: text) }
       #expect(duration < .seconds(20), "\(name) on 1 MiB of \(unit.debugDescription) took \(duration)")
       #expect(result.utf8.count <= 2 * text.utf8.count)
-      if ProcessInfo.processInfo.environment["INKSTONE_TEST_TIMES"] != nil { print(name, unit.debugDescription, duration) }
+      if ProcessInfo.processInfo.environment["INKSTONE_TEST_TIMES"] != nil {
+        print(name, unit.debugDescription, duration)
+      }
     }
   }
 }

@@ -22,20 +22,25 @@ struct RandomText {
     "、", "“", "”", "「", "」", "（", "）", "《", "》", "：", "——", "\u{3000}", "一", "十",
   ]
   static let english = [
-    "a", "I", "the", "The", "class", "ass", "bad word", "damn", "Mr.", "e.g.", "etc.", "U.S.", "J.", "3.14", "1.", "2",
-    "don't", "ok", " ", " ", " ", ".", ",", "!", "?", "...", ";", ":", "(", ")", "\"", "'", "-", "http://a.b/c?d=e",
+    "a", "I", "the", "The", "class", "ass", "bad word", "damn", "Mr.", "e.g.", "etc.", "U.S.", "J.", "3.14",
+    "1.", "2",
+    "don't", "ok", " ", " ", " ", ".", ",", "!", "?", "...", ";", ":", "(", ")", "\"", "'", "-",
+    "http://a.b/c?d=e",
     "<|endoftext|>", "</s>", "<|", "|>", "endoftext", "*", "f*", "`", "```", "~~~", "ａｓｓ",
   ]
   static let awkward = [
-    "👨‍👩‍👧", "👍🏽", "🇨🇳", "🇨", "🇺", "e\u{301}", "\u{301}", "\u{200D}", "\u{200B}", "\u{FEFF}", "\u{FE0F}", "한국어", "ᄒ", "ᅡ",
-    "\u{600}", "क\u{94D}", "ष", "\t", "\u{A0}", "\n", "\n", "\n\n", "\r\n", "\r", "\u{2028}", "\u{85}", "字\u{E0100}",
+    "👨‍👩‍👧", "👍🏽", "🇨🇳", "🇨", "🇺", "e\u{301}", "\u{301}", "\u{200D}", "\u{200B}", "\u{FEFF}", "\u{FE0F}", "한국어",
+    "ᄒ", "ᅡ",
+    "\u{600}", "क\u{94D}", "ष", "\t", "\u{A0}", "\n", "\n", "\n\n", "\r\n", "\r", "\u{2028}", "\u{85}",
+    "字\u{E0100}",
     "ß", "İ", "ﬁ", "\0", "😀", "𠮷", "g̈", "า", "ก",
   ]
 
   /// Up to `count` pieces; some texts keep to a few pieces, so that things repeat.
   mutating func text(_ count: Int) -> String {
     let pools = [
-      Self.chinese, Self.english, Self.chinese + Self.english, Self.chinese + Self.english + Self.awkward, Self.awkward,
+      Self.chinese, Self.english, Self.chinese + Self.english, Self.chinese + Self.english + Self.awkward,
+      Self.awkward,
     ]
     var pool = choice(pools)
     if number(2) == 0 { pool = (0..<(1 + number(5))).map { _ in choice(pool) } }
