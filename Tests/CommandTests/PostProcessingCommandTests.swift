@@ -46,7 +46,10 @@ import Testing
       #expect(processed["token_ids"] == plain["token_ids"])
       #expect(processed["logprobs"] == plain["logprobs"])
       // What changes nothing adds nothing.
-      #expect(try sequence(flags + ["--trim-loops"])["raw_text"] == nil || plain["text"] == nil)
+      #expect(
+        try sequence(["generate", "-m", model, "--prompt-ids", "1,2,3", "-n", "1", "--json", "--trim-loops"])[
+          "raw_text"]
+          == nil)
       let formatted = try sequence(Array(flags.dropLast()) + ["--format", "json"])
       #expect(formatted["text"] == plain["text"])
     }
@@ -54,7 +57,11 @@ import Testing
 
   @Test func eachFormHoldsTheSameText() throws {
     try withModel { model in
-      let flags = ["generate", "-m", model, "--prompt-ids", "1,2,3", "-n", "12", "--normalize-text"]
+      let list = model + "/words.txt"
+      try Data("你好\n".utf8).write(to: URL(filePath: list))
+      let flags = [
+        "generate", "-m", model, "--prompt-ids", "1,2,3", "-n", "12", "--ignore-eos", "--mask-words", list,
+      ]
       let text = try CommandRunner.run(flags)
       #expect(text.status == 0, "\(text.errors)")
       let document = try sequence(flags + ["--format", "json"])
@@ -63,7 +70,8 @@ import Testing
       #expect(markdown.status == 0)
       for part in [
         "## Text", "> \(document["text"]?.string ?? "?")", "### Before post-processing",
-        "| length | 12 |", "| token | text | log p |", "## Timings", "| prompt | 3 |",
+        "> \(document["raw_text"]?.string ?? "?")", "| length | 12 |", "| token | text | log p |",
+        "## Timings", "| prompt | 3 |",
       ] {
         #expect(markdown.output.contains(part), "\(part) is not in \(markdown.output)")
       }

@@ -58,17 +58,6 @@ public struct LineWrapper: PostProcessingStep {
     return breaks
   }
 
-  /// Whether a text has what stays together where words do and is wider than a line.
-  func splitsWord(in characters: TextCharacters) -> Bool {
-    var index = 0
-    while index < characters.count {
-      let unit = self.unit(from: index, to: characters.count, in: characters)
-      if columns(unit, in: characters) > width { return true }
-      index = unit.upperBound
-    }
-    return false
-  }
-
   /// The lines that a line is broken into.
   private func pieces(of line: Range<Int>, in characters: TextCharacters) -> [Range<Int>] {
     var visibleEnd = line.upperBound

@@ -7,8 +7,8 @@ public protocol PostProcessingStep: Sendable {
   func apply(to text: String) -> String
 }
 
-/// A step that looks at sentences, and so wants to know which line ends are only layout.
-protocol SentenceStep: PostProcessingStep {
+/// A step that looks across or for line ends, and so wants to know which of them are only layout.
+protocol LayoutAwareStep: PostProcessingStep {
   func apply(to text: String, wrapper: LineWrapper?) -> String
 }
 
@@ -26,6 +26,10 @@ public struct PostProcessor: PostProcessingStep {
   /// The steps, in the order in which they apply.
   public var steps: [any PostProcessingStep]
   /// Breaks lines at the very end, since wrapped lines are layout and no longer text; `nil` leaves them long.
+  ///
+  /// Sentences run on across line ends that it could have made. What such a line end had been, a space or nothing,
+  /// cannot be told where it splits an overlong word, code, or letters that touch Chinese; with those in it, a text
+  /// that is wrapped already may be taken for another one. On prose the whole is idempotent with a wrapper too.
   public var wrapper: LineWrapper?
 
   /// Composes steps.
@@ -54,7 +58,7 @@ public struct PostProcessor: PostProcessingStep {
     while true {
       let before = text
       for step in steps {
-        if let step = step as? any SentenceStep {
+        if let step = step as? any LayoutAwareStep {
           text = step.apply(to: text, wrapper: wrapper)
         } else {
           text = step.apply(to: text)

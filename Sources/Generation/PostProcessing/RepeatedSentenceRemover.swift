@@ -3,7 +3,7 @@
 /// Sentences are the same if they differ only in letter case, full or half width, quotation marks, the number of
 /// marks at the end, or white space. A short one (under eight columns: 是的。 Yes.) may well be said twice, and goes
 /// only where it directly follows itself. A line that loses all its sentences goes too.
-public struct RepeatedSentenceRemover: SentenceStep {
+public struct RepeatedSentenceRemover: LayoutAwareStep {
   /// Columns from which a sentence is removed anywhere.
   private static let shortWidth = 8
 

@@ -7,24 +7,27 @@
 /// Punctuation: `, . ! ? : ;` after Chinese become full-width where Chinese follows or the line ends, parentheses
 /// where they stand after Chinese and enclose some; repeated marks become one, a row of stops an ellipsis (……).
 /// What stands beside letters or digits (decimals, addresses, English) stays, and so does code between backticks.
-public struct TextNormalizer: PostProcessingStep {
+public struct TextNormalizer: LayoutAwareStep {
   /// Makes the step.
   public init() {}
 
   /// The text in normal form.
   ///
   /// - Complexity: O(bytes) as a rule: again for each time that a change makes another possible.
-  public func apply(to text: String) -> String {
+  public func apply(to text: String) -> String { apply(to: text, wrapper: nil) }
+
+  func apply(to text: String, wrapper: LineWrapper?) -> String {
     var text = text
     while true {
       let before = text
-      text = TextNormalizer.round(text)
+      text = TextNormalizer.round(text, wrapper)
       if isIdentical(text, before) { return text }
     }
   }
 
-  private static func round(_ text: String) -> String {
+  private static func round(_ text: String, _ wrapper: LineWrapper?) -> String {
     let characters = TextCharacters(text)
+    let softBreaks = wrapper?.softBreaks(in: characters) ?? []
     var lines: [NormalizedLine] = []
     var fence: Unicode.Scalar?
     var start = 0
@@ -32,6 +35,8 @@ public struct TextNormalizer: PostProcessingStep {
       var end = start
       while end < characters.count, !characters[end].isLineEnd { end += 1 }
       var line = NormalizedLine(characters, start..<end)
+      if softBreaks.contains(start - 1) { line.takeNeighbor(before: start - 1) }
+      if softBreaks.contains(end) { line.takeNeighbor(after: end) }
       if let mark = line.fence, fence == nil || fence == mark {
         fence = fence == nil ? mark : nil
         line.isCode = true
@@ -88,12 +93,29 @@ private struct NormalizedLine {
 
   private let characters: TextCharacters
   var pieces: [Piece]
+  /// What stands on the lines before and after, where the line ends between are only layout.
+  private var before: Piece?
+  private var after: Piece?
   /// Whether the line belongs to a fenced block, and is left alone.
   var isCode = false
 
   init(_ characters: TextCharacters, _ range: Range<Int>) {
     self.characters = characters
     pieces = range.map { Piece(characters[$0], source: $0) }
+  }
+
+  /// Takes note of what ends the line before a line end.
+  mutating func takeNeighbor(before end: Int) {
+    var index = end - 1
+    while index >= 0, characters[index].isSpace || NormalizedLine.isHalfWidthMark(characters[index]) {
+      index -= 1
+    }
+    if index >= 0 { before = Piece(characters[index], source: index) }
+  }
+
+  /// Takes note of what begins the line after a line end.
+  mutating func takeNeighbor(after end: Int) {
+    if end + 1 < characters.count { after = Piece(characters[end + 1], source: end + 1) }
   }
 
   var isBlank: Bool { pieces.allSatisfy { $0.isSingle && $0.scalar.isHorizontalSpace } }
@@ -236,7 +258,7 @@ private struct NormalizedLine {
       }
     }
     // From the left, so that what stands before a pair is in its final form.
-    var lastContent: Piece?
+    var lastContent = before
     for index in pieces.indices {
       if let end = closing[index] {
         let touchesWord = end + 1 < pieces.count && pieces[end + 1].scalar.isWordCharacter
@@ -269,8 +291,10 @@ private struct NormalizedLine {
       }
       var following = index
       while following < pieces.count, pieces[following].isSpace { following += 1 }
-      let next = following < pieces.count ? pieces[following] : nil
-      if let content, widens(after: pieces[content], before: next), !isListNumber(start, index) {
+      let next = following < pieces.count ? pieces[following] : after
+      if let content, widens(after: pieces[content], before: next),
+        before != nil || !isListNumber(start, index)
+      {
         for position in start..<index {
           if let scalar = NormalizedLine.widened(pieces[position]) { pieces[position] = Piece(scalar) }
         }
@@ -298,10 +322,17 @@ private struct NormalizedLine {
     piece.isSingle && !piece.isCode && "，。！？：；、".unicodeScalars.contains(piece.scalar)
   }
 
-  /// The full-width form of a half-width mark.
+  private static func isHalfWidthMark(_ character: TextCharacter) -> Bool {
+    character.isSingle && widened(character.scalar) != nil
+  }
+
   private static func widened(_ piece: Piece) -> Unicode.Scalar? {
-    guard piece.isSingle, !piece.isCode else { return nil }
-    return switch piece.scalar {
+    piece.isSingle && !piece.isCode ? widened(piece.scalar) : nil
+  }
+
+  /// The full-width form of a half-width mark.
+  private static func widened(_ scalar: Unicode.Scalar) -> Unicode.Scalar? {
+    switch scalar {
     case ",": "，"
     case ".": "。"
     case "!": "！"

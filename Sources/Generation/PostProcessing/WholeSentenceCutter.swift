@@ -2,7 +2,7 @@
 ///
 /// A semicolon completes no sentence, and neither does an abbreviation such as Mr. at the very end. Emoji after
 /// the last sentence stay with it. A text without a whole sentence is kept as it is.
-public struct WholeSentenceCutter: SentenceStep {
+public struct WholeSentenceCutter: LayoutAwareStep {
   /// Makes the step.
   public init() {}
 

@@ -69,24 +69,19 @@ import Testing
     }
   }
 
-  @Test func wrappingTheWholeIsIdempotent() {
-    var checked = 0
+  /// Prose: what stands at a line end of wrapped text is a space or Chinese, so that nothing is in doubt.
+  @Test func wrappingTheWholeIsIdempotentOnProse() {
     for seed in 1...UInt64(Self.rounds) {
       var random = RandomText(seed: seed)
-      let width = 2 + random.number(30)
+      let width = 16 + random.number(60)
       var processor = PostProcessor.standard(specialTokens: Self.tokens)
       processor.wrapper = LineWrapper(width: width)
-      let text = random.text(4 + random.number(200))
+      let text = random.prose(sentences: 1 + random.number(20))
       let once = processor.apply(to: text)
-      // What a word that was split in two had been cannot be told from its halves.
-      let plain = TextCharacters(PostProcessor(processor.steps).apply(to: text))
-      if LineWrapper(width: width).splitsWord(in: plain) { continue }
-      checked += 1
       #expect(
         isIdentical(processor.apply(to: once), once), "width \(width), seed \(seed): \(text.debugDescription)"
       )
     }
-    #expect(checked > Self.rounds / 4)
   }
 
   @Test func maskKeepsTheNumberOfCharacters() {

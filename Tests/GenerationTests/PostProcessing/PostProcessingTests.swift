@@ -283,7 +283,7 @@ import Testing
       processor,
       Row(
         "这个混\u{200B}蛋走了,我们很高兴!这个混蛋走了，我们很高兴！The damn dog barked. The dog barked. Then</s>",
-        "这个＊＊走了，我们很\n高兴！The dog barked."))
+        "这个＊＊走了，我们很\n高兴！The dog\nbarked."))
   }
 
   @Test func aStepOfOnesOwn() {

@@ -56,6 +56,32 @@ struct RandomText {
     }
     return text
   }
+
+  /// Sentences, Chinese and English, some of them again, the last one cut off.
+  mutating func prose(sentences count: Int) -> String {
+    let chinese = [
+      "我们", "今天", "人工智能", "改变", "世界", "，", "、", "“很好”", "《红楼梦》", "的", "（中国）", "走吧", " 你", "GPT", "3.5",
+    ]
+    let english = [
+      "the", "a model", "Mr. Smith", "writes", "e.g. text,", "at 5 p.m.", "3.14", "of", "(really)", "\"so\"",
+      "J. K. Li",
+      "quickly", "state-of-the-art", "😀",
+    ]
+    var sentences: [String] = []
+    for _ in 0..<count {
+      if !sentences.isEmpty, number(4) == 0 {
+        sentences.append(choice(sentences))
+      } else if number(2) == 0 {
+        let words = (0..<(1 + number(10))).map { _ in choice(chinese) }.joined()
+        sentences.append(words + choice(["。", "！", "？", "……", "；", ".", "。”"]))
+      } else {
+        let words = (0..<(1 + number(12))).map { _ in choice(english) }.joined(separator: " ")
+        sentences.append(" " + words + choice([". ", "! ", "? ", "... ", ".\n", ".\n\n"]))
+      }
+    }
+    let text = sentences.joined()
+    return String(text.dropLast(number(5)))
+  }
 }
 
 /// What a text consists of, byte for byte: `Character` takes canonically equivalent ones for equal.
