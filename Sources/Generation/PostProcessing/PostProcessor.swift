@@ -27,9 +27,9 @@ public struct PostProcessor: PostProcessingStep {
   public var steps: [any PostProcessingStep]
   /// Breaks lines at the very end, since wrapped lines are layout and no longer text; `nil` leaves them long.
   ///
-  /// Sentences run on across line ends that it could have made. What such a line end had been, a space or nothing,
-  /// cannot be told where it splits an overlong word, code, or letters that touch Chinese; with those in it, a text
-  /// that is wrapped already may be taken for another one. On prose the whole is idempotent with a wrapper too.
+  /// Sentences run on across line ends that it could have made, so on prose the whole is idempotent with a wrapper
+  /// too. Whether such a line end had been a space or nothing cannot be told where it splits an overlong word or
+  /// code, or comes between a full stop and Chinese: a text with those is better wrapped once only.
   public var wrapper: LineWrapper?
 
   /// Composes steps.

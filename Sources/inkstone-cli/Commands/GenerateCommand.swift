@@ -26,8 +26,8 @@ struct GenerateCommand: ParsableCommand {
       "completion_tokens"; "timings" with "load_ms", "prompt_ms",
       "prompt_per_second", "predicted_ms", "predicted_per_second".
 
-      Post-processing is off until one of its flags turns it on. Then "raw_text" joins
-      a sequence whose text it changed; tokens and scores stay the model's.
+      Post-processing is off until one of its flags turns it on. A sequence whose text
+      it changed then has the model's own as "raw_text"; tokens and scores stay.
       """)
 
   @OptionGroup var prompt: PromptOptions

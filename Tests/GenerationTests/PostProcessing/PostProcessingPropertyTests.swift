@@ -117,12 +117,16 @@ import Testing
   @Test(arguments: entries.map(\.name)) func takesLongTextsInStride(name: String) {
     let entry = Self.entries.first { $0.name == name }!
     let size = 1 << 20
+    var random = RandomText(seed: 1)
+    var texts = ["prose": random.prose(sentences: 14_000)]
     for unit in [
       "a", "好", "。", ".", " ", "\n", "*", "(", "(好", "`", "\"", "a.", "好。", "a. ", "<|", "王八", "好,",
       "\u{301}", "👨‍👩‍👧", "🇨",
       "J. ", ".)", "etc. a", "a\n\n", "\u{200B}", "<|endoftext|>", "f*", "1. ", "…", "\t", "“好。”",
     ] {
-      let text = "X" + String(repeating: unit, count: size / unit.utf8.count)
+      texts[unit] = "X" + String(repeating: unit, count: size / unit.utf8.count)
+    }
+    for (unit, text) in texts {
       let clock = ContinuousClock()
       var result = ""
       let duration = clock.measure { result = entry.step.apply(to: text) }

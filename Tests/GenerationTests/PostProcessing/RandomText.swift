@@ -73,7 +73,7 @@ struct RandomText {
         sentences.append(choice(sentences))
       } else if number(2) == 0 {
         let words = (0..<(1 + number(10))).map { _ in choice(chinese) }.joined()
-        sentences.append(words + choice(["。", "！", "？", "……", "；", ".", "。”"]))
+        sentences.append(words + choice(["。", "！", "？", "……", "；", "也.", "。”"]))
       } else {
         let words = (0..<(1 + number(12))).map { _ in choice(english) }.joined(separator: " ")
         sentences.append(" " + words + choice([". ", "! ", "? ", "... ", ".\n", ".\n\n"]))
