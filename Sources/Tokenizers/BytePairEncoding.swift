@@ -13,7 +13,7 @@ struct BytePairEncoding: Sendable {
   /// Keys are the words as they reach the model: raw bytes for `.byte`, text for `.character`.
   let vocabulary: StringTable
   let merges: MergeTable
-  /// The token of each single byte; `missing` where the vocabulary has none. Only for `.byte`.
+  /// For `.byte`, the token of each single byte; `missing` where the vocabulary has none.
   let byteTokens: [UInt32]
   /// The fallback tokens of each byte value `<0x00>`…`<0xFF>`; `nil` without `byte_fallback`.
   let fallback: [UInt32]?

@@ -2,7 +2,7 @@
 final class MergeTable: @unchecked Sendable {
   /// What a pair of tokens becomes.
   struct Merge: Equatable {
-    /// The place in the list of merges; lower is applied first. `UInt32.max` where there is no merge.
+    /// The place in the list of merges, lower ones applied first; `UInt32.max` where there is no merge.
     var rank: UInt32
     /// The token that replaces the pair.
     var token: UInt32

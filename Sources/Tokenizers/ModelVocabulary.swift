@@ -20,7 +20,10 @@ struct ModelVocabulary: Sendable {
   ///   - tokens: texts and ids; of a repeated text the last counts.
   ///   - unit: `.byte` when the words reach the model as raw bytes.
   /// - Throws: `TokenizerError.malformed` for an id out of all proportion.
-  init(_ tokens: some Collection<(text: String, id: UInt32)>, unit: BytePairEncoding.Unit, file: String, field: String)
+  init(
+    _ tokens: some Collection<(text: String, id: UInt32)>, unit: BytePairEncoding.Unit, file: String,
+    field: String
+  )
     throws
   {
     self.unit = unit

@@ -7,7 +7,7 @@ final class EncodingScratch {
   let regex = RegexScratch()
 }
 
-/// Scratch that is not in use. Each encoding borrows one, so that threads never share.
+/// Scratch that is not in use; each encoding borrows one, so that threads never share.
 final class ScratchPool: Sendable {
   /// Hands an object from thread to thread; only one holds it at a time.
   private struct Idle: @unchecked Sendable {

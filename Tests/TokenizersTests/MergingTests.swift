@@ -40,7 +40,8 @@ import Testing
     var short = Duration.seconds(100)
     var long = Duration.seconds(100)
     for _ in 0..<3 {
-      short = try min(short, clock.measure { _ = try tokenizer.encode(String(repeating: "a", count: 50_000)) })
+      short = try min(
+        short, clock.measure { _ = try tokenizer.encode(String(repeating: "a", count: 50_000)) })
       long = try min(long, clock.measure { _ = try tokenizer.encode(String(repeating: "a", count: 800_000)) })
     }
     // 16 times the text: about 16 to 20 times the work by a queue, 256 times by a quadratic way.
