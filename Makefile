@@ -14,7 +14,7 @@ BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
 BUNDLED_MODEL := Models/inkstone-zh
 
-.PHONY: help setup build run test check format reference bench install uninstall clean
+.PHONY: help setup build run test check format reference bench docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -47,7 +47,7 @@ run: ## build, then generate from MODEL (a folder) with PROMPT
 	fi; \
 	$(MAKE) --no-print-directory build >&2 && \
 	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" generate -m "$$model" -p "$(PROMPT)" \
-	  --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
+	  --echo --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
 
 test: setup ## run all tests, in release mode
 	$(SWIFT) test $(TEST_FLAGS)
@@ -66,6 +66,10 @@ reference: ## rebuild the regression references with transformers, in a venv
 
 bench: build ## measure
 	@echo "bench: not built yet" >&2; exit 2
+
+docs: setup ## build the documentation into .build/docs
+	$(SWIFT) package --allow-writing-to-directory .build/docs generate-documentation --target Inkstone \
+	  --output-path .build/docs --transform-for-static-hosting --hosting-base-path inkstone
 
 install: build ## copy the program to PREFIX/bin
 	install -d "$(DESTDIR)$(PREFIX)/bin"

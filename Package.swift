@@ -2,6 +2,10 @@
 import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
+let rooms: [Target.Dependency] = [
+  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
+]
+
 let package = Package(
   name: "Inkstone",
   platforms: [.macOS(.v15)],
@@ -12,6 +16,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
   ],
   targets: [
     // MARK: C
@@ -29,14 +34,18 @@ let package = Package(
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(name: "Generation", dependencies: ["JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
-      name: "Evaluation", dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      name: "Evaluation",
+      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
       name: "Inkstone",
-      dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      dependencies: [
+        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+      ]),
+    // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
       name: "inkstone-cli",
-      dependencies: [
-        "Inkstone", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      dependencies: rooms + [
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
 
@@ -47,8 +56,8 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
-    .testTarget(name: "EvaluationTests", dependencies: ["Inkstone"]),
-    .testTarget(name: "CommandTests", dependencies: ["Inkstone", "inkstone-cli"]),
+    .testTarget(name: "EvaluationTests", dependencies: rooms),
+    .testTarget(name: "CommandTests", dependencies: ["JSON", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -20,8 +20,22 @@ public struct VerificationCheck: Sendable {
   public let largestError: Double?
   /// What is allowed there.
   public let allowed: Double?
+  /// How far the distributions over the next token are apart; for logits.
+  public let distance: DistributionDistance?
   /// How it ended.
   public let verdict: Verdict
+
+  init(
+    caseName: String, subject: String, largestError: Double? = nil, allowed: Double? = nil,
+    distance: DistributionDistance? = nil, verdict: Verdict
+  ) {
+    self.caseName = caseName
+    self.subject = subject
+    self.largestError = largestError
+    self.allowed = allowed
+    self.distance = distance
+    self.verdict = verdict
+  }
 }
 
 /// What a reference said of a model.
@@ -54,7 +68,10 @@ public struct VerificationReport: Sendable {
           return [
             "case": .string(check.caseName), "what": .string(check.subject),
             "largest_error": check.largestError.map { .number($0) } ?? .null,
-            "allowed": check.allowed.map { .number($0) } ?? .null, "verdict": .string(verdict), "detail": detail,
+            "allowed": check.allowed.map { .number($0) } ?? .null,
+            "kl_divergence": check.distance.map { .number($0.meanDivergence) } ?? .null,
+            "best_token_agreement": check.distance.map { .number($0.agreement) } ?? .null,
+            "verdict": .string(verdict), "detail": detail,
           ]
         }),
     ]

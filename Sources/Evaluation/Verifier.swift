@@ -4,12 +4,6 @@ import Kernels
 import Tokenizers
 import Transformer
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Replays the cases of a reference on a model and compares.
 public struct Verifier {
   let decoder: Decoder
@@ -56,18 +50,23 @@ public struct Verifier {
       return [skip(entry, "case", "holds nothing that this version knows how to replay")]
     }
     var checks: [VerificationCheck] = []
-    if let name = try entry.text("logits") { checks += try compareLogits(entry, tokens: tokens, tensor: name) }
+    if let name = try entry.text("logits") {
+      checks += try compareLogits(entry, tokens: tokens, tensor: name)
+    }
     if let expected = try entry.numbers("token_logprobs") {
       checks.append(try compareLogProbabilities(entry, tokens: tokens, expected: expected))
     }
     if let names = try entry.texts("hidden_states") {
       checks += try compareHiddenStates(entry, tokens: tokens, tensors: names)
     }
-    if let rows = try entry.rows("output_ids") { checks += try compareOutput(entry, tokens: tokens, rows: rows) }
+    if let rows = try entry.rows("output_ids") {
+      checks += try compareOutput(entry, tokens: tokens, rows: rows)
+    }
     if let name = try entry.text("processed_scores") {
       checks.append(try compareProcessedScores(entry, tokens: tokens, tensor: name))
     }
-    return checks.isEmpty ? [skip(entry, "case", "holds nothing that this version knows how to replay")] : checks
+    return checks.isEmpty
+      ? [skip(entry, "case", "holds nothing that this version knows how to replay")] : checks
   }
 
   // MARK: Numbers
@@ -88,7 +87,8 @@ public struct Verifier {
         let logits = try self.logits(tokens, chunks: chunks)
         var comparison = Comparison(.logits)
         logits.withUnsafeBufferPointer { comparison.compare($0, with: expected) }
-        return check(entry, subject, comparison) {
+        let distance = DistributionDistance(logits, reference: expected, vocabularySize: vocabulary)
+        return check(entry, subject, comparison, distance) {
           "position \($0 / vocabulary), token \($0 % vocabulary): \(logits[$0]) instead of \(expected[$0])"
         }
       }
@@ -112,7 +112,7 @@ public struct Verifier {
           guard let value else { continue }
           let row = logits.baseAddress! + (index - 1) * vocabulary
           comparison.compare(
-            logProbability(of: tokens[index], logits: row, count: vocabulary), with: value, at: index)
+            logProbability(of: tokens[index], in: row, count: vocabulary), with: value, at: index)
         }
       }
       return check(entry, subject, comparison) { "position \($0)" }
@@ -128,26 +128,16 @@ public struct Verifier {
       throw entry.fault(
         "hidden_states", "has \(tensors.count) tensors, this model gives \(configuration.layerCount + 1)")
     }
-    var points: [ActivationPoint] = [.embedding]
-    points += (0..<configuration.layerCount - 1).map { .block(layer: $0) }
-    points.append(.finalNorm)
-    var states: [ActivationPoint: [Float]] = [:]
-    let failure = try attempt(entry, "hidden states") {
-      let session = try InferenceSession(
-        decoder: decoder, engine: engine, capacity: tokens.count, chunkSize: max(tokens.count, 1))
-      try session.append(tokens) { point, view in
-        states[point] = (0..<view.rows).flatMap {
-          Array(UnsafeBufferPointer(start: view.row($0), count: view.columns))
-        }
-      }
-      return VerificationCheck(
-        caseName: entry.name, subject: "hidden states", largestError: nil, allowed: nil, verdict: .passed)
+    var states: [[Float]] = []
+    let outcome = try attempt(entry, "hidden states") {
+      states = try hiddenStates(of: tokens, decoder: decoder, engine: engine)
+      return VerificationCheck(caseName: entry.name, subject: "hidden states", verdict: .passed)
     }
-    guard failure.verdict == .passed else { return [failure] }
-    return try zip(tensors, points).enumerated().map { index, pair in
-      let expected = try reference.floats(pair.0, shape: [tokens.count, configuration.hiddenSize], of: entry)
+    guard outcome.verdict == .passed else { return [outcome] }
+    return try tensors.enumerated().map { index, name in
+      let expected = try reference.floats(name, shape: [tokens.count, configuration.hiddenSize], of: entry)
       var comparison = Comparison(.logits)
-      states[pair.1]!.withUnsafeBufferPointer { comparison.compare($0, with: expected) }
+      states[index].withUnsafeBufferPointer { comparison.compare($0, with: expected) }
       return check(entry, "hidden state \(index)", comparison) {
         "position \($0 / configuration.hiddenSize), channel \($0 % configuration.hiddenSize)"
       }
@@ -222,7 +212,8 @@ public struct Verifier {
     guard let settings = entry.fields["generation_config"] else { return .success(generationConfiguration) }
     do {
       return .success(
-        try GenerationConfiguration(json: settings, source: "generation_config").merged(over: generationConfiguration))
+        try GenerationConfiguration(json: settings, source: "generation_config").merged(
+          over: generationConfiguration))
     } catch {
       return .failure(RefusedSettings(check: failure(entry, subject, "\(error)")))
     }
@@ -263,11 +254,11 @@ public struct Verifier {
         return failure(entry, "tokens", "\(output.count) sequences instead of \(rows.count)")
       }
       for (index, pair) in zip(output, rows).enumerated() where pair.0 != pair.1 {
-        let place = zip(pair.0, pair.1).enumerated().first { $1.0 != $1.1 }?.offset ?? min(pair.0.count, pair.1.count)
+        let place =
+          zip(pair.0, pair.1).enumerated().first { $1.0 != $1.1 }?.offset ?? min(pair.0.count, pair.1.count)
         return failure(entry, "tokens", "sequence \(index) differs from position \(place) on")
       }
-      return VerificationCheck(
-        caseName: entry.name, subject: "tokens", largestError: nil, allowed: nil, verdict: .passed)
+      return VerificationCheck(caseName: entry.name, subject: "tokens", verdict: .passed)
     }
     return [first] + checks
   }
@@ -312,44 +303,33 @@ public struct Verifier {
   }
 
   private func check(
-    _ entry: Reference.Case, _ subject: String, _ comparison: Comparison, place: (Int) -> String
+    _ entry: Reference.Case, _ subject: String, _ comparison: Comparison,
+    _ distance: DistributionDistance? = nil,
+    place: (Int) -> String
   ) -> VerificationCheck {
     VerificationCheck(
-      caseName: entry.name, subject: subject, largestError: comparison.largestError, allowed: comparison.allowed,
-      verdict: comparison.isWithin ? .passed : .failed(place(comparison.index)))
+      caseName: entry.name, subject: subject, largestError: comparison.largestError,
+      allowed: comparison.allowed,
+      distance: distance, verdict: comparison.isWithin ? .passed : .failed(place(comparison.index)))
   }
 
   private func equality(
     _ entry: Reference.Case, _ subject: String, _ values: [Int], _ expected: [Int]
   ) -> VerificationCheck {
     guard values != expected else {
-      return VerificationCheck(
-        caseName: entry.name, subject: subject, largestError: nil, allowed: nil, verdict: .passed)
+      return VerificationCheck(caseName: entry.name, subject: subject, verdict: .passed)
     }
-    let place = zip(values, expected).enumerated().first { $1.0 != $1.1 }?.offset ?? min(values.count, expected.count)
-    return failure(entry, subject, "differs from position \(place) on (\(values.count) for \(expected.count))")
+    let place =
+      zip(values, expected).enumerated().first { $1.0 != $1.1 }?.offset ?? min(values.count, expected.count)
+    return failure(
+      entry, subject, "differs from position \(place) on (\(values.count) for \(expected.count))")
   }
 
   private func failure(_ entry: Reference.Case, _ subject: String, _ place: String) -> VerificationCheck {
-    VerificationCheck(
-      caseName: entry.name, subject: subject, largestError: nil, allowed: nil, verdict: .failed(place))
+    VerificationCheck(caseName: entry.name, subject: subject, verdict: .failed(place))
   }
 
   private func skip(_ entry: Reference.Case, _ subject: String, _ reason: String) -> VerificationCheck {
-    VerificationCheck(
-      caseName: entry.name, subject: subject, largestError: nil, allowed: nil, verdict: .skipped(reason))
+    VerificationCheck(caseName: entry.name, subject: subject, verdict: .skipped(reason))
   }
-}
-
-/// log p(token) = x_token − log Σ exp x, in Double.
-///
-/// - Parameters:
-///   - logits: (V).
-///   - count: V.
-func logProbability(of token: Int, logits: UnsafePointer<Float>, count: Int) -> Double {
-  var maximum = -Double.infinity
-  for index in 0..<count { maximum = max(maximum, Double(logits[index])) }
-  var sum = 0.0
-  for index in 0..<count { sum += exp(Double(logits[index]) - maximum) }
-  return Double(logits[token]) - maximum - log(sum)
 }

@@ -9,18 +9,21 @@ struct InkstoneCommand: AsyncParsableCommand {
     abstract: "Generate text with a GPT on an ordinary CPU.",
     discussion: """
       Examples:
-        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
-        inkstone -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95 --seed 7
+        inkstone -m MODEL "人工智能是" --max-length 50 --num-beams 5 \\
+          --no-repeat-ngram-size 2 --early-stopping
+        inkstone -m MODEL "Once upon a time" -n 100 --temp 0.8 --seed 7
         echo "人工智能是" | inkstone -m MODEL --json
         inkstone verify -m MODEL MODEL/reference
         inkstone doctor
 
-      MODEL is a folder in Hugging Face's layout; INKSTONE_MODEL names the one to use when -m is not given.
+      MODEL is a folder in Hugging Face's layout; INKSTONE_MODEL names the one to
+      use when -m is not given.
       Exit status: 0 done, 1 a check failed, 2 bad use or input, 130 interrupted.
       """,
     version: versionText,
     subcommands: [
-      GenerateCommand.self, TokenizeCommand.self, DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
+      GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
+      DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
       DoctorCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)
@@ -34,7 +37,16 @@ struct InkstoneCommand: AsyncParsableCommand {
     """
   }
 
+  /// The parser's words in one line, with the help that explains them.
+  private static func usageMessage(for error: any Error) -> String {
+    let words = message(for: error).split(whereSeparator: \.isNewline).map(String.init)
+    let help = fullMessage(for: error).split(whereSeparator: \.isNewline).last { $0.contains("--help'") }
+    let hint = help.map { "; " + $0.trimmingPrefix { $0 == " " }.replacing("See '", with: "see '") } ?? ""
+    return words.joined(separator: " ") + hint
+  }
+
   static func main() async {
+    StandardStreams.ignoreClosedPipes()
     let arguments = ArgumentNormalization.normalize(Array(CommandLine.arguments.dropFirst()))
     do {
       var command = try parseAsRoot(arguments)
@@ -50,8 +62,7 @@ struct InkstoneCommand: AsyncParsableCommand {
       if code == .success {
         exit(withError: error)
       } else if code == .validationFailure {
-        // The parser's own words and usage, under the exit status that this program gives to bad use.
-        StandardStreams.log(fullMessage(for: error))
+        StandardStreams.report(usageMessage(for: error))
       } else {
         StandardStreams.report("\(error)")
       }

@@ -31,7 +31,7 @@ struct DetokenizeCommand: ParsableCommand {
     var text = ids.joined(separator: " ")
     if ids.isEmpty || ids == ["-"] {
       guard StandardStreams.hasPipedInput || ids == ["-"] else {
-        throw ValidationError("no token ids: give them as arguments or through a pipe")
+        throw UsageError("no token ids: give them as arguments or through a pipe")
       }
       text = String(decoding: try StandardStreams.readInput(), as: UTF8.self)
     }

@@ -11,9 +11,10 @@ struct DoctorCommand: ParsableCommand {
         inkstone doctor
         inkstone doctor --json
 
-      Keys of --json: "version"; "blas" with "library", "version", "configuration", "core_type", "parallelism";
-      "lapack"; "threads"; "cpu" with "brand", "compiled_in", "offered"; "environment"; "warnings", each with
-      "problem" and "fix". The exit status is 0 with and without warnings.
+      Keys of --json: "version"; "blas" with "library", "version",
+      "configuration", "core_type", "parallelism"; "lapack"; "threads"; "cpu"
+      with "brand", "compiled_in", "offered"; "environment"; "warnings", each
+      with "problem" and "fix". The exit status is 0 with and without warnings.
       """)
 
   @OptionGroup var engine: EngineOptions

@@ -8,19 +8,22 @@ struct GenerateCommand: ParsableCommand {
     abstract: "Continue a prompt (the default command).",
     discussion: """
       Examples:
-        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
-        inkstone generate -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95 --seed 7
+        inkstone generate -m MODEL "人工智能是" --max-length 50 --num-beams 5 \\
+          --no-repeat-ngram-size 2 --early-stopping
+        inkstone generate -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95
         cat article.txt | inkstone generate -m MODEL "In short:" -n 60
         inkstone generate -m MODEL --prompt-ids 1,2,3 --json
 
-      The text goes to standard output and nothing else does. Results equal those of transformers 5.23 (float32,
-      batch 1) where nothing is drawn at random. A setting comes from the first of: flag, --generation-config, the
-      model's generation_config.json, the default.
+      The text goes to standard output and nothing else does. Results equal those
+      of transformers 5.23 (float32, batch 1) where nothing is drawn at random. A
+      setting comes from the first of: flag, --generation-config, the model's
+      generation_config.json, the default.
 
-      Keys of --json: "prompt_ids"; "sequences", each with "text", "token_ids" (new ones, end token included),
-      "logprobs", "score" (with beams), "finish_reason" (stop, length, stop_string, interrupted); "usage" with
-      "prompt_tokens", "completion_tokens"; "timings" with "load_ms", "prompt_ms", "prompt_per_second",
-      "predicted_ms", "predicted_per_second".
+      Keys of --json: "prompt_ids"; "sequences", each with "text", "token_ids" (new
+      ones, end token included), "logprobs", "score" (with beams), "finish_reason"
+      (stop, length, stop_string, interrupted); "usage" with "prompt_tokens",
+      "completion_tokens"; "timings" with "load_ms", "prompt_ms",
+      "prompt_per_second", "predicted_ms", "predicted_per_second".
       """)
 
   @OptionGroup var prompt: PromptOptions
@@ -33,7 +36,7 @@ struct GenerateCommand: ParsableCommand {
     help: ArgumentHelp("Positions to make room for (default: what the request needs).", valueName: "n"))
   var contextSize: Int?
 
-  @Flag(help: "Print the prompt before the text.")
+  @Flag(help: "Begin the text with the prompt.")
   var echo = false
 
   @Flag(help: "Print one JSON object.")
@@ -50,49 +53,53 @@ struct GenerateCommand: ParsableCommand {
   @Flag(help: "Keep special tokens in the text.")
   var special = false
 
-  @Flag(name: [.customShort("v"), .customLong("verbose")], help: "Say on standard error what is used and how long it takes.")
+  @Flag(
+    name: [.customShort("v"), .customLong("verbose")],
+    help: "Say on standard error what is used and how long it takes.")
   var verbose = false
 
   @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing on standard error but errors.")
   var quiet = false
 
   func validate() throws {
-    if let contextSize, contextSize < 1 { throw ValidationError("--ctx-size must be 1 or more, is \(contextSize)") }
+    if let contextSize, contextSize < 1 {
+      throw ValidationError("--ctx-size must be 1 or more, is \(contextSize)")
+    }
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
   func run() throws {
+    Diagnostics.configure(verbose: verbose, quiet: quiet)
     let clock = ContinuousClock()
     let start = clock.now
     let flags = try generation.configuration()
-    let model = try LanguageModel.load(from: try model.resolvedFolder())
+    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     let tokens = try prompt.tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize
     let context = min(contextSize ?? .max, model.decoder.configuration.contextLength)
     let plan = try flags.merged(over: model.generationConfiguration).plan(
       promptLength: tokens.count, contextLength: context, vocabularySize: vocabulary)
-    let session = try InferenceSession(
-      decoder: model.decoder, engine: try engine.makeEngine(), capacity: plan.maximumLength,
-      maximumRows: max(plan.beamCount, plan.sequenceCount))
+    let session = try model.makeSession(for: plan)
     let loadDuration = clock.now - start
-    if !quiet {
-      for field in model.decoder.unknownConfigurationFields {
-        StandardStreams.report("\(model.folder)/config.json: \(field) is unknown and has no effect")
-      }
-      plan.notes.forEach(StandardStreams.report)
+    for field in model.decoder.unknownConfigurationFields {
+      Diagnostics.log.warning("\(model.folder)/config.json: \(field) is unknown and has no effect")
     }
-    if verbose { describe(model, session) }
+    for note in plan.notes { Diagnostics.log.warning("\(note)") }
+    describe(model, session)
 
     Interruption.install()
     let streams = !noStream && !json && output == nil && plan.beamCount == 1 && plan.sequenceCount == 1
-    if echo, streams, let tokenizer = model.tokenizer {
-      try StandardStreams.write(tokenizer.decode(tokens, skipSpecialTokens: !special))
+    var streamer: TextStreamer?
+    if streams, model.tokenizer != nil {
+      let (opening, first) = try makeStreamer(model, plan, tokens)
+      try StandardStreams.write(opening)
+      streamer = first
     }
-    var streamer = streams ? model.tokenizer.map { self.streamer($0, plan, tokens) } : nil
     var failure: (any Error)?
     let result = try generate(
       prompt: tokens, plan: plan, session: session,
-      stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false), interruption: Interruption.flag
+      stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false),
+      interruption: Interruption.flag
     ) { _, token, _ in
       guard streamer != nil, failure == nil else { return }
       let piece = streamer!.append(token)
@@ -106,10 +113,13 @@ struct GenerateCommand: ParsableCommand {
     }
     if let failure { throw failure }
 
-    let texts = result.sequences.map { sequence in
-      guard let tokenizer = model.tokenizer else { return sequence.tokens.map(String.init).joined(separator: " ") }
-      var streamer = self.streamer(tokenizer, plan, tokens)
-      return sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish()
+    let texts = try result.sequences.map { sequence in
+      guard model.tokenizer != nil else {
+        return json ? "" : sequence.tokens.map(String.init).joined(separator: " ")
+      }
+      var (opening, streamer) = try makeStreamer(model, plan, tokens)
+      for token in sequence.tokens { opening += streamer.append(token) }
+      return opening + streamer.finish()
     }
     if streamer != nil {
       try StandardStreams.write(streamer!.finish() + "\n")
@@ -120,39 +130,47 @@ struct GenerateCommand: ParsableCommand {
           prompt: tokens, result: result, texts: texts, loadDuration: loadDuration
         ).json.text(.indented)
       } else {
-        let opening = echo ? model.tokenizer.map { $0.decode(tokens, skipSpecialTokens: !special) } ?? "" : ""
-        text = texts.map { opening + $0 }.joined(separator: "\n")
+        text = texts.joined(separator: "\n")
       }
       text += "\n"
       if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
     }
-    if verbose { report(result, prompt: tokens.count, load: loadDuration) }
+    report(result, prompt: tokens.count, load: loadDuration)
     if result.interrupted { throw ExitCode(Interruption.exitStatus) }
   }
 
-  private func streamer(_ tokenizer: Tokenizer, _ plan: DecodingPlan, _ prompt: [Int]) -> TextStreamer {
-    TextStreamer(
-      decoder: tokenizer.makeStreamDecoder(skipSpecialTokens: !special), stopStrings: plan.stopStrings,
-      comparisonDecoder: special ? nil : tokenizer.makeStreamDecoder(skipSpecialTokens: false), prompt: prompt)
+  /// The text before a sequence's own (the prompt's with --echo), and what makes the sequence's.
+  private func makeStreamer(
+    _ model: LanguageModel, _ plan: DecodingPlan, _ prompt: [Int]
+  ) throws -> (opening: String, streamer: TextStreamer) {
+    echo
+      ? try model.makeStreamerAfterPrompt(for: plan, prompt: prompt, keepsSpecialTokens: special)
+      : ("", try model.makeStreamer(for: plan, prompt: prompt, keepsSpecialTokens: special))
   }
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {
     let engine = session.engine
-    StandardStreams.report(
+    Diagnostics.log.info(
       "\(model.folder): \(model.decoder.configuration.modelType), context \(session.capacity)")
-    StandardStreams.report(
-      "engine \(engine.name), \(engine.threadCount) \(engine.threadCount == 1 ? "thread" : "threads"), "
-        + "OpenBLAS \(BLAS.version) \(BLAS.coreType)")
+    Diagnostics.log.info(
+      """
+      engine \(engine.name), \(engine.threadCount) \(engine.threadCount == 1 ? "thread" : "threads"), \
+      OpenBLAS \(BLAS.version) \(BLAS.coreType)
+      """)
   }
 
   private func report(_ result: GenerationResult, prompt: Int, load: Duration) {
     let generated = result.sequences.reduce(0) { $0 + $1.tokens.count }
-    StandardStreams.report("load      \(milliseconds(load)) ms")
-    StandardStreams.report(
-      "prompt    \(milliseconds(result.promptDuration)) ms, \(prompt) tokens, "
-        + "\(rate(prompt, result.promptDuration)) tokens/s")
-    StandardStreams.report(
-      "generated \(milliseconds(result.generationDuration)) ms, \(generated) tokens, "
-        + "\(rate(generated, result.generationDuration)) tokens/s")
+    Diagnostics.log.info("load      \(milliseconds(load)) ms")
+    Diagnostics.log.info(
+      """
+      prompt    \(milliseconds(result.promptDuration)) ms, \(prompt) tokens, \
+      \(rate(prompt, result.promptDuration)) tokens/s
+      """)
+    Diagnostics.log.info(
+      """
+      generated \(milliseconds(result.generationDuration)) ms, \(generated) tokens, \
+      \(rate(generated, result.generationDuration)) tokens/s
+      """)
   }
 }

@@ -12,10 +12,12 @@ struct InspectCommand: ParsableCommand {
         inkstone inspect -m MODEL --tensors
         inkstone inspect -m MODEL --json
 
-      Keys of --json: "path", "model_type", "configuration" (sizes in the field's terms), "parameters", "weight_types"
-      (bytes per type), "weight_bytes", "memory" with "weights_bytes", "cache_bytes_per_position" and
-      "cache_bytes_full_context", "tokenizer" (vocabulary size, or null), "files", "unknown_fields", and with
-      --tensors "tensors", each with "name", "type", "shape", "file".
+      Keys of --json: "path", "model_type", "configuration" (sizes in the
+      field's terms), "parameters", "weight_types" (bytes per type),
+      "weight_bytes", "memory" with "weights_bytes", "cache_bytes_per_position"
+      and "cache_bytes_full_context", "tokenizer" (vocabulary size, or null),
+      "files", "unknown_fields", and with --tensors "tensors", each with "name",
+      "type", "shape", "file".
       """)
 
   @OptionGroup var model: ModelOptions

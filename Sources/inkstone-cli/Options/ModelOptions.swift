@@ -6,13 +6,14 @@ import Inkstone
 struct ModelOptions: ParsableArguments {
   @Option(
     name: [.customShort("m"), .customLong("model")],
-    help: ArgumentHelp("Model folder in Hugging Face's layout (default: INKSTONE_MODEL).", valueName: "folder"))
+    help: ArgumentHelp(
+      "Model folder in Hugging Face's layout (default: INKSTONE_MODEL).", valueName: "folder"))
   var model: String?
 
   /// The folder to load.
   func resolvedFolder() throws -> String {
     if let model { return model }
     if let model = ProcessInfo.processInfo.environment["INKSTONE_MODEL"], !model.isEmpty { return model }
-    throw ValidationError("no model: give a model folder with -m, or set INKSTONE_MODEL")
+    throw UsageError("no model: give a model folder with -m, or set INKSTONE_MODEL")
   }
 }

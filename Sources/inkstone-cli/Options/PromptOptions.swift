@@ -7,7 +7,8 @@ struct PromptOptions: ParsableArguments {
   @Argument(help: "The prompt; - reads it from standard input.")
   var text: String?
 
-  @Option(name: [.customShort("p"), .customLong("prompt")], help: ArgumentHelp("The prompt.", valueName: "text"))
+  @Option(
+    name: [.customShort("p"), .customLong("prompt")], help: ArgumentHelp("The prompt.", valueName: "text"))
   var prompt: String?
 
   @Option(
@@ -34,7 +35,7 @@ struct PromptOptions: ParsableArguments {
     if let promptIds { return try PromptOptions.ids(promptIds, flag: "--prompt-ids") }
     let bytes = try self.bytes()
     guard let tokenizer = model.tokenizer else {
-      throw ValidationError("\(model.folder) holds no tokenizer; give token ids with --prompt-ids")
+      throw UsageError("\(model.folder) holds no tokenizer; give token ids with --prompt-ids")
     }
     return try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: true) }
   }
@@ -47,7 +48,7 @@ struct PromptOptions: ParsableArguments {
     } else if let file {
       if file == "-" { readsInput = true } else { given = try readFile(file) }
     } else if !readsInput {
-      throw ValidationError("no prompt: give it as an argument, with --prompt or --file, or through a pipe")
+      throw UsageError("no prompt: give it as an argument, with --prompt or --file, or through a pipe")
     }
     guard readsInput else { return given ?? [] }
     var piped = try StandardStreams.readInput()
@@ -69,7 +70,7 @@ struct PromptOptions: ParsableArguments {
   static func ids(_ text: String, flag: String) throws -> [Int] {
     let trimmed = text.trimmingCharacters(in: CharacterSet(charactersIn: "[] \n\t"))
     return try trimmed.split(whereSeparator: { ", \n\t".contains($0) }).map { part in
-      guard let id = Int(part), id >= 0 else { throw ValidationError("\(flag): \"\(part)\" is no token id") }
+      guard let id = Int(part), id >= 0 else { throw UsageError("\(flag): \"\(part)\" is no token id") }
       return id
     }
   }

@@ -4,6 +4,7 @@ enum ArgumentNormalization {
   ///
   /// - `_` stands for `-` in the name of a long flag (`--max_length`).
   /// - `--early-stopping` without a value means `true`.
+  /// - A negative number after a flag is its value and not another flag.
   /// - What follows `--` is left alone.
   static func normalize(_ arguments: [String]) -> [String] {
     var result: [String] = []
@@ -16,7 +17,11 @@ enum ArgumentNormalization {
         break
       }
       guard argument.hasPrefix("--") else {
-        result.append(argument)
+        if let flag = result.last, flag.hasPrefix("-"), !flag.contains("="), isNegativeNumber(argument) {
+          result[result.count - 1] = "\(flag)=\(argument)"
+        } else {
+          result.append(argument)
+        }
         continue
       }
       let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -28,5 +33,10 @@ enum ArgumentNormalization {
       }
     }
     return result
+  }
+
+  private static func isNegativeNumber(_ text: String) -> Bool {
+    text.hasPrefix("-") && Double(text) != nil
+      && text.dropFirst().first.map { "0123456789.".contains($0) } == true
   }
 }

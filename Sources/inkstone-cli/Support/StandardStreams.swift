@@ -4,6 +4,13 @@
   import Darwin
 #endif
 
+/// What is wrong with the way the program is used, and what would be right.
+struct UsageError: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
 /// Why a stream cannot be used.
 struct StreamError: Error, CustomStringConvertible {
   let description: String
@@ -11,8 +18,20 @@ struct StreamError: Error, CustomStringConvertible {
 
 /// Standard input, output and error as this program uses them: results on one, everything else on the other.
 enum StandardStreams {
+  /// Turns a reader that has gone away from a signal that kills into an error that is reported.
+  static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
+
   /// Whether standard output is a terminal.
   static var isOutputTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+  /// Whether standard error is a terminal, where a line may be rewritten.
+  static var isErrorTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+  /// Rewrites the current line of the terminal behind standard error.
+  static func showProgress(_ text: String) {
+    var line = "\r\u{1B}[K\(text)"
+    line.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
+  }
 
   /// Whether standard input is a pipe or a file, that is, whether somebody hands over text there.
   static var hasPipedInput: Bool {
@@ -40,8 +59,7 @@ enum StandardStreams {
 
   /// Writes to standard output, without delay.
   ///
-  /// - Throws: `StreamError` when the output cannot be written (a full disk); a reader that has gone away
-  ///   ends the program by SIGPIPE, as for any other filter.
+  /// - Throws: `StreamError` when the output cannot be written (a full disk, a reader that has gone away).
   static func write(_ text: String) throws {
     var text = text
     try text.withUTF8 { try write($0, to: STDOUT_FILENO, named: "standard output") }
@@ -50,12 +68,6 @@ enum StandardStreams {
   /// Writes a line to standard error; there is nobody to tell if that fails.
   static func report(_ line: String) {
     var text = "inkstone: \(line)\n"
-    text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
-  }
-
-  /// Writes a line to standard error as it is.
-  static func log(_ line: String) {
-    var text = "\(line)\n"
     text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
   }
 
