@@ -58,7 +58,7 @@ let package = Package(
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
-    .testTarget(name: "CommandTests", dependencies: ["JSON", "inkstone-cli"]),
+    .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )
