@@ -16,16 +16,19 @@ import Testing
     let (channels, layers, context, vocabulary) = (64, 4, 8192, 300)
     let config: JSONValue = [
       "model_type": "gpt2", "n_embd": .integer(channels), "n_head": 4, "n_layer": .integer(layers),
-      "n_positions": .integer(context), "vocab_size": .integer(vocabulary), "eos_token_id": nil, "bos_token_id": nil,
+      "n_positions": .integer(context), "vocab_size": .integer(vocabulary), "eos_token_id": nil,
+      "bos_token_id": nil,
     ]
     try Data(config.text().utf8).write(to: URL(filePath: folder + "/config.json"))
     var shapes: [(String, [Int])] = [
-      ("wte.weight", [vocabulary, channels]), ("wpe.weight", [context, channels]), ("ln_f.weight", [channels]),
+      ("wte.weight", [vocabulary, channels]), ("wpe.weight", [context, channels]),
+      ("ln_f.weight", [channels]),
       ("ln_f.bias", [channels]),
     ]
     for layer in 0..<layers {
       for (name, shape) in [
-        ("ln_1.weight", [channels]), ("ln_1.bias", [channels]), ("attn.c_attn.weight", [channels, 3 * channels]),
+        ("ln_1.weight", [channels]), ("ln_1.bias", [channels]),
+        ("attn.c_attn.weight", [channels, 3 * channels]),
         ("attn.c_attn.bias", [3 * channels]), ("attn.c_proj.weight", [channels, channels]),
         ("attn.c_proj.bias", [channels]), ("ln_2.weight", [channels]), ("ln_2.bias", [channels]),
         ("mlp.c_fc.weight", [channels, 4 * channels]), ("mlp.c_fc.bias", [4 * channels]),
@@ -48,7 +51,8 @@ import Testing
       let process = Process()
       process.executableURL = CommandRunner.executable
       process.arguments = [
-        "generate", "-m", folder, "--prompt-ids", "1,2,3", "--max-length", "8192", "--engine", "naive", "--json", "-v",
+        "generate", "-m", folder, "--prompt-ids", "1,2,3", "--max-length", "8192", "--engine", "naive",
+        "--json", "-v",
       ]
       let (output, errors) = (Pipe(), Pipe())
       process.standardOutput = output
