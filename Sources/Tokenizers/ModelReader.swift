@@ -91,6 +91,7 @@ enum ModelReader {
     let unknownID = unknown.flatMap { vocabulary.id(for: $0) }
     return BytePairEncoding(
       unit: unit, vocabulary: vocabulary.table, merges: merges, byteTokens: byteTokens,
+      hasAllBytes: unit == .byte && prefix.isEmpty && suffix.isEmpty && !byteTokens.contains(missing),
       fallback: fallsBack ? fallback : nil, unknown: unknownID, fusesUnknown: fusesUnknown,
       missingUnknown: unknownID == nil ? unknown : nil, prefix: affix(prefix, unit),
       suffix: affix(suffix, unit),
@@ -136,7 +137,6 @@ struct MergeReader {
   private let file: String
   private let field: String
   private var rank: UInt32 = 0
-  private var text: [UInt8] = []
 
   init(capacity: Int, _ vocabulary: ModelVocabulary, prefix: String, file: String, field: String) {
     table = MergeTable(capacity: capacity)
@@ -162,16 +162,13 @@ struct MergeReader {
   mutating func add(_ left: String, _ right: String) throws {
     guard let leftID = vocabulary.id(for: left) else { throw unknown(left) }
     guard let rightID = vocabulary.id(for: right) else { throw unknown(right) }
-    text.removeAll(keepingCapacity: true)
-    text.append(contentsOf: left.utf8)
     guard right.utf8.count >= prefixCount else {
       throw malformed("\(right) is shorter than the subword prefix")
     }
-    text.append(contentsOf: right.utf8.dropFirst(prefixCount))
-    guard let whole = text.withUnsafeBufferPointer({ vocabulary.id(forText: $0) }) else {
-      throw unknown(String(decoding: text, as: UTF8.self))
-    }
-    table.insert(leftID, rightID, .init(rank: rank, token: whole))
+    var whole = left
+    whole += prefixCount == 0 ? right : String(decoding: right.utf8.dropFirst(prefixCount), as: UTF8.self)
+    guard let wholeID = vocabulary.id(for: whole) else { throw unknown(whole) }
+    table.insert(leftID, rightID, .init(rank: rank, token: wholeID))
     rank += 1
   }
 
