@@ -64,14 +64,17 @@ private struct Reduction {
   /// A character of the text or one that is put in.
   private enum Element {
     case original(Int)
-    case narrowMask, wideMask, space
+    case narrowMask, wideMask, separator
   }
+
+  /// The zero-width space, which fuses with nothing.
+  private static let separator: Unicode.Scalar = "\u{200B}"
 
   private let reducer: PatternReducer
   private let characters: TextCharacters
   private let covered: [Bool]
   private let starNumber: Int32
-  private let spaceNumber: Int32
+  private let separatorNumber: Int32
 
   private var position = 0
   /// To be read before the rest of the text, the last first.
@@ -85,7 +88,7 @@ private struct Reduction {
     self.characters = characters
     self.covered = covered
     starNumber = reducer.matcher.number("*")
-    spaceNumber = reducer.matcher.number(" ")
+    separatorNumber = reducer.matcher.number(Reduction.separator)
     stack.reserveCapacity(characters.count)
   }
 
@@ -101,7 +104,7 @@ private struct Reduction {
       case .original(let index): builder.append(characters, index)
       case .narrowMask: builder.append("*")
       case .wideMask: builder.append("＊")
-      case .space: builder.append(" ")
+      case .separator: builder.append(Reduction.separator)
       }
     }
     return builder.text
@@ -152,11 +155,11 @@ private struct Reduction {
     if isSpace(element), top == nil || isSpace(top) || isLineEnd(top) { return false }
     isAfterDrop = false
     if isSpace(top), isLineEnd(element) || isClosing(element) { stack.removeLast() }
-    // A space keeps two characters apart that would become one.
+    // Two characters that would become one are kept apart.
     if case .original(let left)? = stack.last?.element, case .original(let right) = element,
       characters.fuse(left, right)
     {
-      push(.space)
+      push(.separator)
     }
     return true
   }
@@ -166,7 +169,7 @@ private struct Reduction {
     case .original(let index): reducer.matcher.number(characters, index)
     // The full-width asterisk is the half-width one to a matcher that folds, and masking folds.
     case .narrowMask, .wideMask: starNumber
-    case .space: spaceNumber
+    case .separator: separatorNumber
     }
   }
 
@@ -180,11 +183,7 @@ private struct Reduction {
   }
 
   private func isSpace(_ element: Element?) -> Bool {
-    switch element {
-    case .original(let index): characters[index].isSpace
-    case .space: true
-    default: false
-    }
+    if case .original(let index) = element { characters[index].isSpace } else { false }
   }
 
   private func isLineEnd(_ element: Element?) -> Bool {

@@ -29,8 +29,9 @@ public struct RepeatedSentenceRemover: LayoutAwareStep {
     var seen: Set<String> = []
     var previous = ""
     var removesAny = false
-    /// The lines that stay, and whether something was removed since the one before.
-    var kept: [(pieces: [Range<Int>], line: Range<Int>, followsGap: Bool)] = []
+    /// The lines that stay, with their sentences.
+    var kept: [(pieces: [Range<Int>], line: Range<Int>)] = []
+    /// Whether a line went since the last one that stays.
     var hasGap = false
 
     for line in segmenter.lines() {
@@ -52,7 +53,7 @@ public struct RepeatedSentenceRemover: LayoutAwareStep {
         }
         // The blank line that set off a removed paragraph goes with it.
         if hasGap, isBlank, isAfterBlank ?? true { continue }
-        kept.append((pieces, line, hasGap))
+        kept.append((pieces, line))
         hasGap = false
       } else if pieces.isEmpty {
         hasGap = true
@@ -63,7 +64,7 @@ public struct RepeatedSentenceRemover: LayoutAwareStep {
           while end > pieces.last!.lowerBound, segmenter.isBlank(end - 1) { end -= 1 }
           pieces[pieces.count - 1] = pieces.last!.lowerBound..<end
         }
-        kept.append((pieces, line, hasGap))
+        kept.append((pieces, line))
         hasGap = false
       }
     }
@@ -76,12 +77,14 @@ public struct RepeatedSentenceRemover: LayoutAwareStep {
 
     var builder = TextBuilder(capacity: characters.utf8.count)
     for (number, entry) in kept.enumerated() {
-      if number > 0 {
-        // Its own line end comes before the line, where it is the first one after the line kept before.
-        let end = kept[number - 1].line.upperBound
-        builder.append(characters, end)
-      }
       for piece in entry.pieces { builder.append(characters, piece) }
+      guard number + 1 < kept.count else { break }
+      let next = kept[number + 1]
+      // A CR would take on the LF of a blank line that follows it now; that line goes.
+      let fuses =
+        characters[entry.line.upperBound].isOnly("\r") && next.pieces.isEmpty && number + 2 < kept.count
+        && characters[next.line.upperBound].isOnly("\n")
+      if !fuses { builder.append(characters, entry.line.upperBound) }
     }
     return builder.text
   }

@@ -126,27 +126,31 @@ struct SentenceSegmenter {
   /// How a sentence ends at a run of marks and closing quotes, if it does.
   private func ending(at run: Range<Int>, start: Int, line: Range<Int>) -> Sentence.Ending? {
     let end = run.upperBound
-    var holds = (clause: false, chinese: false, question: false, stops: 0, others: 0)
+    var holds = (clause: false, chinese: false, question: false, stops: 0, ellipses: 0)
     for index in run where isTerminator(index) {
       switch characters[index].scalar {
       case "；": holds.clause = true
       case "。", "！", "？", "｡": holds.chinese = true
       case "!", "?": holds.question = true
       case ".": holds.stops += 1
-      default: holds.others += 1
+      default: holds.ellipses += 1
       }
     }
-    if holds.chinese { return .full }
+    // Two of them are the Chinese ellipsis.
+    if holds.chinese || holds.ellipses > 1 { return .full }
     if holds.clause { return .clause }
     let followsChinese = run.lowerBound > line.lowerBound && characters[run.lowerBound - 1].isChinese
     if followsChinese { return end == line.upperBound || holds.question || !continuesWord(end) ? .full : nil }
     var next = end
     while next < line.upperBound, isBlank(next) { next += 1 }
     let isAtLineEnd = next == line.upperBound
-    if holds.question { return isAtLineEnd || next > end || characters[end].isChinese ? .full : nil }
+    if !isAtLineEnd, next == end, characters[end].isChinese, holds.question || holds.ellipses > 0 {
+      return .full
+    }
+    if holds.question { return isAtLineEnd || next > end ? .full : nil }
     guard isAtLineEnd || next > end else { return nil }
     let goesOn = !isAtLineEnd && characters[next].scalar.properties.isLowercase
-    if holds.stops + holds.others > 1 || holds.others > 0 { return goesOn ? nil : .full }
+    if holds.stops > 1 || holds.ellipses > 0 { return goesOn ? nil : .full }
     return endsAtFullStop(run.lowerBound, start: start, line: line, isAtLineEnd: isAtLineEnd, goesOn: goesOn)
       ? .full : nil
   }

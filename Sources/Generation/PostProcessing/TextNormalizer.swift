@@ -197,9 +197,11 @@ private struct NormalizedLine {
       while index < pieces.count, pieces[index].isSpace { index += 1 }
       if index == pieces.count { break }
       let run = pieces[start..<index]
-      // A tab followed by a lone combining mark: a space would take the mark on.
-      if fuse(Piece(" "), pieces[index]) {
-        kept.append(run.last!)
+      // A tab beside a lone mark that combines: a space would take the mark on.
+      let (fusesLeft, fusesRight) = (fuse(kept.last, Piece(" ")), fuse(Piece(" "), pieces[index]))
+      if fusesLeft || fusesRight {
+        if fusesLeft { kept.append(run.first!) }
+        if fusesRight, !fusesLeft || run.count > 1 { kept.append(run.last!) }
       } else if start > 0 {
         kept.append(Piece(" "))
       } else if !isFirst, run.allSatisfy({ $0.isOnly(" ") || $0.isOnly("\t") }) {

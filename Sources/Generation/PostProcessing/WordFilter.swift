@@ -8,7 +8,8 @@ public struct WordFilter: PostProcessingStep {
   public enum Action: Sendable {
     /// Each of its characters becomes `*`, or `＊` where it is two columns wide.
     case mask
-    /// It goes, and so does a space that it leaves over.
+    /// It goes, and so does a space that it leaves over; a zero-width space keeps two characters apart that would
+    /// become one without it (the halves of a flag).
     case drop
   }
 

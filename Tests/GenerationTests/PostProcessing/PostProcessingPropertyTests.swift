@@ -20,28 +20,28 @@ import Testing
   static let tokens = ["<|endoftext|>", "</s>", "<|", "我你", "🇨", "a a"]
 
   static let entries = [
-    Entry(name: "special tokens", step: SpecialTokenRemover(tokens), inserts: [" "]),
+    Entry(name: "special tokens", step: SpecialTokenRemover(tokens), inserts: ["\u{200B}"]),
     Entry(name: "repeated sentences", step: RepeatedSentenceRemover()),
     Entry(name: "loops", step: LoopTrimmer()),
     Entry(name: "short loops", step: LoopTrimmer(minimumRepetitions: 2, minimumLength: 1)),
     Entry(name: "mask", step: WordFilter(words, action: .mask), inserts: ["*", "＊"]),
-    Entry(name: "drop", step: WordFilter(words, action: .drop), inserts: [" "]),
+    Entry(name: "drop", step: WordFilter(words, action: .drop), inserts: ["\u{200B}"]),
     Entry(
       name: "normalize", step: TextNormalizer(),
-      inserts: [" ", "\n", "，", "。", "！", "？", "：", "；", "（", "）", "…"]),
+      inserts: ["\u{200B}", " ", "\n", "，", "。", "！", "？", "：", "；", "（", "）", "…"]),
     Entry(name: "whole sentences", step: WholeSentenceCutter()),
     Entry(name: "wrap 2", step: LineWrapper(width: 2), inserts: ["\n"]),
     Entry(name: "wrap 20", step: LineWrapper(width: 20), inserts: ["\n"]),
     Entry(
       name: "standard", step: PostProcessor.standard(specialTokens: tokens),
-      inserts: [" ", "\n", "，", "。", "！", "？", "：", "；", "（", "）", "…"]),
+      inserts: ["\u{200B}", " ", "\n", "，", "。", "！", "？", "：", "；", "（", "）", "…"]),
     Entry(
       name: "everything",
       step: PostProcessor([
         SpecialTokenRemover(tokens), TextNormalizer(), WordFilter(WordList(["damn", "王八"]), action: .drop),
         WordFilter(words, action: .mask), LoopTrimmer(), RepeatedSentenceRemover(), WholeSentenceCutter(),
       ]),
-      inserts: [" ", "\n", "，", "。", "！", "？", "：", "；", "（", "）", "…", "*", "＊"]),
+      inserts: ["\u{200B}", " ", "\n", "，", "。", "！", "？", "：", "；", "（", "）", "…", "*", "＊"]),
   ]
 
   /// More with INKSTONE_TEST_ROUNDS, as long as one likes.

@@ -2,7 +2,11 @@
 struct RandomText {
   private var state: UInt64
 
-  init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
+  init(seed: UInt64) {
+    state = seed
+    // Seeds in a row would otherwise be one stream, begun at places in a row.
+    state = next() ^ seed << 32
+  }
 
   /// SplitMix64.
   mutating func next() -> UInt64 {
