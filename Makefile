@@ -63,6 +63,7 @@ reference: ## rebuild the regression references with transformers, in a venv
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
 	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
+	for room in Generation Kernels Tokenizers; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
 
 bench: build ## measure
 	@echo "bench: not built yet" >&2; exit 2
