@@ -30,13 +30,14 @@ let package = Package(
     .target(name: "Generation", dependencies: ["JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
       name: "Evaluation", dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .executableTarget(
       name: "inkstone-cli",
       dependencies: [
-        "Inkstone", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Benchmarking", "Inkstone", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
 
@@ -48,6 +49,7 @@ let package = Package(
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
     .testTarget(name: "EvaluationTests", dependencies: ["Inkstone"]),
+    .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking"]),
     .testTarget(name: "CommandTests", dependencies: ["Inkstone", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]

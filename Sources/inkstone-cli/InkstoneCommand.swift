@@ -23,7 +23,7 @@ struct InkstoneCommand: AsyncParsableCommand {
     version: versionText,
     subcommands: [
       GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self, DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
-      DoctorCommand.self,
+      BenchCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)
 

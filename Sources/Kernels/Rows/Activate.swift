@@ -12,7 +12,7 @@
 /// - Accuracy: relative error 1e-6 of f and of its sensitivity to rounded arguments, asserted in ActivateTests.
 ///   NaN stays; at −∞, products of x and a vanishing factor are NaN, as in PyTorch, except GELU's, which is 0.
 /// - SeeAlso: `Activation`.
-func activate(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
+package func activate(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
   // Named functions, because the compiler inlines those on demand and closures as it sees fit.
   switch activation {
   case .gelu: mapRows(x, bias, gelu)
@@ -126,7 +126,7 @@ private func laplace(_ x: FloatVector) -> FloatVector {
 private func squareRootSoftplus(_ x: FloatVector) -> FloatVector { softplus(x).squareRoots }
 
 /// x ← f(x + b), each element by the definition of f: the naive twin of `activate`.
-func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
+package func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
   for index in 0..<x.rows {
     for column in 0..<x.columns {
       x.row(index)[column] = activationReference(x.row(index)[column] + (bias?[column] ?? 0), activation)
