@@ -17,9 +17,16 @@ import JSON
 /// - Throws: `FileError` when the path is missing, a folder, unreadable or longer than the limit. An empty file
 ///   is no error.
 public func readFile(_ path: String, limit: Int = 1 << 30) throws(FileError) -> [UInt8] {
-  let file = try FileDescriptor(path, O_RDONLY)
+  try readAll(FileDescriptor(path, O_RDONLY), limit: limit, acceptingPipes: true)
+}
+
+private func readAll(
+  _ file: borrowing FileDescriptor, limit: Int, acceptingPipes: Bool
+) throws(FileError) -> [UInt8] {
+  let path = file.path
   let status = try file.status()
   if status.isDirectory { throw .isDirectory(path: path) }
+  guard acceptingPipes || status.isRegular else { throw .notRegular(path: path) }
   // The length is only a hint: pipes and /proc have none, and a file may grow as it is read.
   guard !status.isRegular || status.st_size <= limit else { throw .tooLong(path: path, limit: limit) }
   var bytes: [UInt8] = []
@@ -55,7 +62,9 @@ public enum JSONDocument {
   ///   - maximumDepth: containers within containers that are accepted.
   /// - Throws: `FileError` when the file cannot be read, `JSONDocumentError` when it is not JSON.
   public static func load(_ path: String, limit: Int = 1 << 30, maximumDepth: Int = 128) throws -> JSONValue {
-    let bytes = try readFile(path, limit: limit)
+    // A pipe in place of a document of a model is somebody's trap: opened as usual, it would wait for ever.
+    let bytes = try readAll(
+      FileDescriptor(path, O_RDONLY | O_NONBLOCK), limit: limit, acceptingPipes: false)
     guard !bytes.isEmpty else { throw FileError.empty(path: path) }
     do {
       return try bytes.withUnsafeBytes { try JSONValue.parse($0, maximumDepth: maximumDepth) }

@@ -111,8 +111,8 @@ extension TensorRecord {
 }
 
 // MARK: Leaves
-// All load unaligned: a header of odd length leaves every tensor at an odd address. The loops are plain so
-// that they vectorise; see TensorConversionTests for the speeds they must keep.
+// All load unaligned: a header of odd length leaves every tensor at an odd address. The loops are plain so that
+// they vectorise.
 
 private func widenBFloat16(
   _ source: UnsafeRawPointer, into destination: UnsafeMutablePointer<Float>, count: Int

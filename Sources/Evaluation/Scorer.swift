@@ -127,6 +127,10 @@ public struct Scorer: Sendable {
   /// log p of `tokens[first...]`, each after all tokens before it.
   private func scores(of tokens: [Int], from first: Int, session: InferenceSession) throws -> [Double] {
     let vocabulary = decoder.configuration.vocabularySize
+    // A score is looked up by token id before that token is run, so ids are checked here.
+    if let token = tokens.first(where: { !(0..<vocabulary).contains($0) }) {
+      throw DecoderError.tokenOutOfRange(token: token, vocabularySize: vocabulary)
+    }
     // Row r of logits scores token r + 1: the rows before `first − 1` are context only.
     if first > 1 { try session.append(Array(tokens[..<(first - 1)])) }
     var results: [Double] = []
@@ -143,10 +147,6 @@ public struct Scorer: Sendable {
         }
       }
       start += count
-    }
-    // The last token is scored but need not be run; its id is checked all the same.
-    guard (0..<vocabulary).contains(tokens[end]) else {
-      throw DecoderError.tokenOutOfRange(token: tokens[end], vocabularySize: vocabulary)
     }
     return results
   }

@@ -24,15 +24,22 @@ public struct LanguageModel: Sendable {
   /// The model's own generation settings.
   public let generationConfiguration: GenerationConfiguration
 
+  /// What computes.
+  public let engine: any ComputeEngine
+
   /// Loads a folder in Hugging Face's layout.
   ///
+  /// - Parameters:
+  ///   - folder: holds `config.json`, safetensors, and usually a tokeniser and `generation_config.json`.
+  ///   - engine: what computes; by default OpenBLAS with a thread per core.
   /// - Throws: an error that names the file, the field or tensor, and the fix.
-  public static func load(from folder: String) throws -> LanguageModel {
+  public static func load(from folder: String, engine: (any ComputeEngine)? = nil) throws -> LanguageModel {
     let decoder = try Decoder.load(from: folder)
     return LanguageModel(
       folder: folder, decoder: decoder,
       tokenizer: Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder) : nil,
-      generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration))
+      generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration),
+      engine: engine ?? BLASEngine())
   }
 
   /// What the folder says about generating: `generation_config.json` alone where there is one, else `config.json`.

@@ -26,7 +26,8 @@ func addRow(_ x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, count:
 ///   - y: (rows, columns).
 func add(_ x: MatrixView, to y: MutableMatrixView) {
   precondition(
-    x.rows == y.rows && x.columns == y.columns, "(\(x.rows), \(x.columns)) added to (\(y.rows), \(y.columns))")
+    x.rows == y.rows && x.columns == y.columns, "(\(x.rows), \(x.columns)) added to (\(y.rows), \(y.columns))"
+  )
   for index in 0..<x.rows { addRow(x.row(index), to: y.row(index), count: x.columns) }
 }
 
@@ -56,6 +57,8 @@ func addReference(_ x: MatrixView, to y: MutableMatrixView) {
 }
 
 /// y ← s·x: the naive twin of `scaleRow`.
-func scaleRowReference(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutablePointer<Float>, count: Int) {
+func scaleRowReference(
+  _ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutablePointer<Float>, count: Int
+) {
   for index in 0..<count { y[index] = scale * x[index] }
 }

@@ -6,7 +6,9 @@
 ///   - y: (ids.count, channels); does not overlap `table`.
 ///   - accumulate: whether to add to `y`, as the embeddings of positions are.
 /// - Precondition: every id is a row of the table.
-func embed(_ ids: UnsafeBufferPointer<Int>, table: MatrixView, into y: MutableMatrixView, accumulate: Bool = false) {
+func embed(
+  _ ids: UnsafeBufferPointer<Int>, table: MatrixView, into y: MutableMatrixView, accumulate: Bool = false
+) {
   precondition(
     ids.count == y.rows && table.columns == y.columns,
     "\(ids.count) rows of \(table.columns) into (\(y.rows), \(y.columns))")

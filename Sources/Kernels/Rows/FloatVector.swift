@@ -102,7 +102,8 @@ func multiplyAdd(_ a: FloatVector, _ b: Float, _ c: Float) -> FloatVector {
 ///   - f: acts lane by lane; inlined.
 @inline(__always)
 func mapRow(
-  _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int, _ f: (FloatVector) -> FloatVector
+  _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int,
+  _ f: (FloatVector) -> FloatVector
 ) {
   let whole = count & ~15
   var index = 0

@@ -6,16 +6,19 @@
 ///   - bias: β, (columns), or nothing.
 ///   - epsilon: ε.
 ///   - y: (rows, columns).
-/// - Accuracy: two-pass variance over n, both sums within 20 roundings of `Float`; bound asserted in LayerNormTests.
+/// - Accuracy: two-pass variance over n, both sums within 20 roundings of `Float`; bound asserted in
+///   LayerNormTests.
 /// - SeeAlso: arXiv:1607.06450
 func layerNorm(
   _ x: MatrixView, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, epsilon: Float,
   into y: MutableMatrixView
 ) {
   precondition(
-    x.rows == y.rows && x.columns == y.columns, "(\(x.rows), \(x.columns)) normalised into (\(y.rows), \(y.columns))")
+    x.rows == y.rows && x.columns == y.columns,
+    "(\(x.rows), \(x.columns)) normalised into (\(y.rows), \(y.columns))")
   for index in 0..<x.rows {
-    layerNormRow(x.row(index), weight: weight, bias: bias, epsilon: epsilon, into: y.row(index), count: x.columns)
+    layerNormRow(
+      x.row(index), weight: weight, bias: bias, epsilon: epsilon, into: y.row(index), count: x.columns)
   }
 }
 

@@ -1,5 +1,3 @@
-import CIntrinsics
-
 /// The place of the largest value, the first of equals.
 ///
 /// NaN is never the largest; a row of nothing but NaN or −∞ answers 0 or its first −∞.
@@ -12,7 +10,9 @@ public func argmax(_ x: UnsafePointer<Float>, count: Int) -> Int {
   let maximum = maximumOfRow(x, count: count)
   let whole = count & ~15
   var index = 0
-  while index < whole, !any(FloatVector(at: x + index) .== maximum) { index &+= 16 }  // Safe: at most `count`.
+  while index < whole, !any(FloatVector(at: x + index) .== maximum) {
+    index &+= 16  // Safe: at most `count`.
+  }
   return firstPlace(of: maximum, in: x, index..<min(index + 16, count))
 }
 
@@ -30,44 +30,71 @@ private func firstPlace(of value: Float, in x: UnsafePointer<Float>, _ range: Ra
 ///   - x: (count).
 ///   - places: (k) to be filled.
 /// - Precondition: `k ≤ count < 2³²`.
-/// - Complexity: O(count + k log k) where the largest values are spread over the row.
+/// - Complexity: O(count + k log k), the larger values being spread over the row; O(count) for k near count.
 public func topK(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
   let k = places.count
   precondition(k <= count && count < 1 << 32, "the \(k) largest of \(count) values")
-  guard k > 0 else { return }
+  if k > max(1024, count / 32) {
+    rankAll(x, count: count, into: places)
+  } else if k > 0 {
+    rankFew(x, count: count, into: places)
+  }
+}
+
+/// `topK` for few of many: one pass that keeps candidates.
+private func rankFew(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
   // Candidates collect until the buffer is full, then only the k largest stay, whose smallest is from then
-  // on the least that a candidate must exceed. A longer buffer is thinned out less often.
+  // on what a candidate must exceed. A longer buffer is thinned out less often.
+  let k = places.count
   let capacity = min(max(4 * k, 512), count)
   withUnsafeTemporaryAllocation(of: UInt64.self, capacity: capacity) { candidates in
     let keys = candidates.baseAddress!
-    for index in 0..<capacity { keys[index] = rankingKey(x[index], at: index) }
-    var kept = capacity
-    if capacity < count {
-      kept = k
-      var threshold = keepLargest(k, of: keys, count: capacity)
-      var index = capacity
-      while index < count {
-        // Sixteen at a time while none of them counts.
-        if index + 16 <= count, !any(FloatVector(at: x + index) .> threshold) {
-          index += 16
-          continue
+    for place in 0..<capacity { keys[place] = rankingKey(x[place], at: place) }
+    var threshold = keepLargest(k, of: keys, count: capacity)
+    var kept = k
+    for first in stride(from: capacity, to: count, by: 16) {
+      // Sixteen at a time while none of them counts.
+      if first + 16 <= count, !any(FloatVector(at: x + first) .> threshold) { continue }
+      for place in first..<min(first + 16, count) where x[place] > threshold {
+        if kept == capacity {
+          threshold = keepLargest(k, of: keys, count: kept)
+          kept = k
+          if x[place] <= threshold { continue }
         }
-        for place in index..<min(index + 16, count) where x[place] > threshold {
-          if kept == capacity {
-            threshold = keepLargest(k, of: keys, count: kept)
-            kept = k
-            if x[place] <= threshold { continue }
-          }
-          keys[kept] = rankingKey(x[place], at: place)
-          kept += 1
-        }
-        index += 16
+        keys[kept] = rankingKey(x[place], at: place)
+        kept += 1
       }
     }
     _ = keepLargest(k, of: keys, count: kept)
-    var sorted = UnsafeMutableBufferPointer(start: keys, count: k)
-    sorted.sort(by: >)
-    for rank in 0..<k { places[rank] = Int(~UInt32(truncatingIfNeeded: keys[rank])) }
+    var largest = UnsafeMutableBufferPointer(start: keys, count: k)
+    largest.sort(by: >)
+    for rank in 0..<k { places[rank] = rankedPlace(keys[rank]) }
+  }
+}
+
+/// `topK` for many: a radix sort of all, by eleven bits of the value at a time.
+private func rankAll(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
+  let digits = 1 << 11
+  withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2 * count) { buffer in
+    withUnsafeTemporaryAllocation(of: Int.self, capacity: digits) { next in
+      guard var source = buffer.baseAddress else { return }
+      var target = source + count
+      // Larger values first means smaller complements first. Equal values keep the order of their places.
+      for place in 0..<count { source[place] = ~rankingKey(x[place], at: place) }
+      for shift in [UInt64(32), 43, 54] {
+        next.update(repeating: 0)
+        for index in 0..<count { next[Int(source[index] >> shift) & (digits - 1)] += 1 }
+        var sum = 0
+        for digit in 0..<digits { (next[digit], sum) = (sum, sum + next[digit]) }
+        for index in 0..<count {
+          let digit = Int(source[index] >> shift) & (digits - 1)
+          target[next[digit]] = source[index]
+          next[digit] += 1
+        }
+        (source, target) = (target, source)
+      }
+      for rank in places.indices { places[rank] = rankedPlace(~source[rank]) }
+    }
   }
 }
 
@@ -79,6 +106,10 @@ private func rankingKey(_ value: Float, at place: Int) -> UInt64 {
   let ascending = bits >> 31 == 0 ? bits | 0x8000_0000 : ~bits
   return UInt64(ascending) << 32 | UInt64(~UInt32(truncatingIfNeeded: place))
 }
+
+/// The place of a ranking key.
+@inline(__always)
+private func rankedPlace(_ key: UInt64) -> Int { Int(~UInt32(truncatingIfNeeded: key)) }
 
 /// The value of a ranking key.
 @inline(__always)
@@ -121,14 +152,14 @@ private func medianOfThree(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
 }
 
 /// The place of the largest value: the naive twin of `argmax`.
-public func argmaxReference(_ x: UnsafePointer<Float>, count: Int) -> Int {
+func argmaxReference(_ x: UnsafePointer<Float>, count: Int) -> Int {
   var best = -1
   for index in 0..<count where x[index] == x[index] && (best < 0 || x[index] > x[best]) { best = index }
   return max(best, 0)
 }
 
 /// The places of the largest values, by sorting all: the naive twin of `topK`.
-public func topKReference(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
+func topKReference(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
   let ranked = (0..<count).sorted { first, second in
     let (a, b) = (x[first].isNaN ? -.infinity : x[first], x[second].isNaN ? -.infinity : x[second])
     return a != b ? a > b : first < second

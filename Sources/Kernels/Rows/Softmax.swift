@@ -9,8 +9,10 @@
 /// A row of nothing but −∞ has nothing to weigh: it becomes zeros. One NaN or +∞ makes the whole row NaN.
 ///
 /// - Parameter x: (count).
+/// - Precondition: `count ≥ 0`.
 /// - Accuracy: relative error 4e-7 beyond that of the arguments xᵢ − max, asserted in SoftmaxTests.
 public func softmaxRow(_ x: UnsafeMutablePointer<Float>, count: Int) {
+  precondition(count >= 0, "a row of \(count) columns")
   let shift = finiteShift(x, count: count)
   let sum = sumOfExponentials(x, minus: shift, storing: x, count: count)
   scaleRow(x, by: sum == 0 ? 0 : Float(1 / sum), into: x, count: count)
@@ -51,9 +53,11 @@ func softmaxRows(_ x: MutableMatrixView, firstLength: Int) {
 /// ln Σ exp(xᵢ).
 ///
 /// - Parameter x: (count).
+/// - Precondition: `count ≥ 0`.
 /// - Returns: −∞ for a row of nothing but −∞ and for an empty one; NaN when there is a NaN, or +∞.
 /// - Accuracy: absolute error 2e-7 beyond rounding of the differences xᵢ − max.
 public func logSumExp(_ x: UnsafePointer<Float>, count: Int) -> Double {
+  precondition(count >= 0, "a row of \(count) columns")
   let shift = finiteShift(x, count: count)
   return Double(shift) + log(sumOfExponentials(x, minus: shift, storing: nil, count: count))
 }
@@ -88,7 +92,7 @@ public func logProbability(of target: Int, in x: UnsafePointer<Float>, count: In
 }
 
 /// xᵢ ← exp(xᵢ − max)/Σ exp(xⱼ − max): the naive twin of `softmaxRow`.
-public func softmaxRowReference(_ x: UnsafeMutablePointer<Float>, count: Int) {
+func softmaxRowReference(_ x: UnsafeMutablePointer<Float>, count: Int) {
   var maximum = -Float.infinity
   for index in 0..<count where x[index] > maximum { maximum = x[index] }
   if maximum == -.infinity { maximum = 0 }
@@ -101,7 +105,7 @@ public func softmaxRowReference(_ x: UnsafeMutablePointer<Float>, count: Int) {
 }
 
 /// ln Σ exp(xᵢ): the naive twin of `logSumExp`.
-public func logSumExpReference(_ x: UnsafePointer<Float>, count: Int) -> Double {
+func logSumExpReference(_ x: UnsafePointer<Float>, count: Int) -> Double {
   var maximum = -Float.infinity
   for index in 0..<count where x[index] > maximum { maximum = x[index] }
   if maximum == -.infinity { maximum = 0 }
@@ -111,7 +115,7 @@ public func logSumExpReference(_ x: UnsafePointer<Float>, count: Int) -> Double 
 }
 
 /// yᵢ = xᵢ − ln Σ exp(xⱼ): the naive twin of `logSoftmaxRow`.
-public func logSoftmaxRowReference(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int) {
+func logSoftmaxRowReference(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int) {
   let total = logSumExpReference(x, count: count)
   for index in 0..<count { y[index] = total == -.infinity ? x[index] : Float(Double(x[index]) - total) }
 }

@@ -68,15 +68,13 @@ struct GenerateCommand: ParsableCommand {
     let clock = ContinuousClock()
     let start = clock.now
     let flags = try generation.configuration()
-    let model = try LanguageModel.load(from: try model.resolvedFolder())
+    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     let tokens = try prompt.tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize
     let context = min(contextSize ?? .max, model.decoder.configuration.contextLength)
     let plan = try flags.merged(over: model.generationConfiguration).plan(
       promptLength: tokens.count, contextLength: context, vocabularySize: vocabulary)
-    let session = try InferenceSession(
-      decoder: model.decoder, engine: try engine.makeEngine(), capacity: plan.maximumLength,
-      maximumRows: max(plan.beamCount, plan.sequenceCount))
+    let session = try model.makeSession(for: plan)
     let loadDuration = clock.now - start
     if !quiet {
       for field in model.decoder.unknownConfigurationFields {
@@ -91,7 +89,9 @@ struct GenerateCommand: ParsableCommand {
     if echo, streams, let tokenizer = model.tokenizer {
       try StandardStreams.write(tokenizer.decode(tokens, skipSpecialTokens: !special))
     }
-    var streamer = streams ? model.tokenizer.map { self.streamer($0, plan, tokens) } : nil
+    var streamer =
+      streams && model.tokenizer != nil
+      ? try model.makeStreamer(for: plan, prompt: tokens, keepsSpecialTokens: special) : nil
     var failure: (any Error)?
     let result = try generate(
       prompt: tokens, plan: plan, session: session,
@@ -109,9 +109,11 @@ struct GenerateCommand: ParsableCommand {
     }
     if let failure { throw failure }
 
-    let texts = result.sequences.map { sequence in
-      guard let tokenizer = model.tokenizer else { return json ? "" : sequence.tokens.map(String.init).joined(separator: " ") }
-      var streamer = self.streamer(tokenizer, plan, tokens)
+    let texts = try result.sequences.map { sequence in
+      guard model.tokenizer != nil else {
+        return json ? "" : sequence.tokens.map(String.init).joined(separator: " ")
+      }
+      var streamer = try model.makeStreamer(for: plan, prompt: tokens, keepsSpecialTokens: special)
       return sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish()
     }
     if streamer != nil {
@@ -131,12 +133,6 @@ struct GenerateCommand: ParsableCommand {
     }
     if verbose { report(result, prompt: tokens.count, load: loadDuration) }
     if result.interrupted { throw ExitCode(Interruption.exitStatus) }
-  }
-
-  private func streamer(_ tokenizer: Tokenizer, _ plan: DecodingPlan, _ prompt: [Int]) -> TextStreamer {
-    TextStreamer(
-      decoder: tokenizer.makeStreamDecoder(skipSpecialTokens: !special), stopStrings: plan.stopStrings,
-      comparisonDecoder: special ? nil : tokenizer.makeStreamDecoder(skipSpecialTokens: false), prompt: prompt)
   }
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {

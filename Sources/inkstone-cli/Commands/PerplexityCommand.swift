@@ -52,7 +52,7 @@ struct PerplexityCommand: ParsableCommand {
       throw UsageError("no text: give a file with -f, or a text through a pipe")
     }
     guard !bytes.isEmpty else { throw UsageError("\(name): the text is empty") }
-    let model = try LanguageModel.load(from: folder)
+    let model = try LanguageModel.load(from: folder, engine: try engine.makeEngine())
     guard let tokenizer = model.tokenizer else {
       throw UsageError("\(folder) holds no tokenizer; a text cannot be scored without one")
     }
@@ -60,7 +60,7 @@ struct PerplexityCommand: ParsableCommand {
     guard tokens.count > 1 else { throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))") }
 
     Interruption.install()
-    let scorer = Scorer(decoder: model.decoder, engine: try engine.makeEngine())
+    let scorer = Scorer(decoder: model.decoder, engine: model.engine)
     let showsProgress = !quiet && StandardStreams.isErrorTerminal
     let result = try scorer.perplexity(of: tokens, byteCount: bytes.count, window: window, stride: stride) { done in
       if showsProgress { StandardStreams.showProgress("\(done) of \(tokens.count - 1) tokens") }

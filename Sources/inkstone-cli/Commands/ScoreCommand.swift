@@ -26,9 +26,9 @@ struct ScoreCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let model = try LanguageModel.load(from: try model.resolvedFolder())
+    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     let tokens = try prompt.tokens(for: model)
-    let scorer = Scorer(decoder: model.decoder, engine: try engine.makeEngine())
+    let scorer = Scorer(decoder: model.decoder, engine: model.engine)
     let scores = try scorer.logProbabilities(of: tokens)
     let total = -scores.reduce(0, +)
     let perplexity = exp(total / Double(scores.count))

@@ -54,17 +54,17 @@ struct VerifyCommand: ParsableCommand {
   func run() throws {
     if let record { return try write(to: record) }
     let reference = try Reference.load(from: self.reference ?? "")
-    let model = try LanguageModel.load(from: try model.resolvedFolder())
+    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     let verifier = Verifier(
       reference: reference, decoder: model.decoder, tokenizer: model.tokenizer,
-      generationConfiguration: model.generationConfiguration, engine: try engine.makeEngine())
+      generationConfiguration: model.generationConfiguration, engine: model.engine)
     let report = try verifier.run()
     try StandardStreams.write(json ? report.json.text(.indented) + "\n" : table(report))
     if !report.holds { throw ExitCode(1) }
   }
 
   private func write(to folder: String) throws {
-    let model = try LanguageModel.load(from: try model.resolvedFolder())
+    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     var texts = ["人工智能是", "Once upon a time, there was a little girl who"]
     for path in text {
       let bytes = try readFile(path)
@@ -73,7 +73,7 @@ struct VerifyCommand: ParsableCommand {
       }
       texts.append(String(opening.prefix(2000)))
     }
-    let engine = try engine.makeEngine()
+    let engine = model.engine
     let generator: JSONValue = [
       "inkstone": .string(inkstoneVersion), "engine": .string(engine.name),
       "blas": .string("OpenBLAS \(BLAS.version) \(BLAS.coreType)"),

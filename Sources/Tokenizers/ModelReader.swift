@@ -1,0 +1,176 @@
+import JSON
+
+/// Reads the model of a tokenizer.json.
+enum ModelReader {
+  /// - Parameter feedsBytes: words reach the model as raw bytes.
+  static func model(
+    _ part: FieldReader, feedsBytes: Bool
+  ) throws -> (vocabulary: ModelVocabulary, model: Tokenizer.Storage.Model) {
+    switch try type(of: part) {
+    case "BPE": return try bytePairs(part, unit: feedsBytes ? .byte : .character)
+    case "WordLevel":
+      let vocabulary = try vocabulary(part, unit: .character)
+      let name = try part.string("unk_token")
+      let model = WordLevel(
+        vocabulary: vocabulary.table, unknown: vocabulary.id(for: name), unknownText: name)
+      return (vocabulary, .wordLevel(model))
+    case let type: throw part.unsupported(type)
+    }
+  }
+
+  /// The declared type. Old files leave it out; merges tell a byte-pair encoding.
+  static func type(of part: FieldReader) throws -> String {
+    if let type = try part.optionalString("type") { return type }
+    guard part["merges"] != nil else { throw part.malformed("type", "is missing") }
+    return "BPE"
+  }
+
+  private static func vocabulary(_ part: FieldReader, unit: BytePairEncoding.Unit) throws -> ModelVocabulary {
+    guard let value = part["vocab"] else { throw part.malformed("vocab", "is missing") }
+    return try vocabulary(value, unit: unit, file: part.file, field: part.name("vocab"))
+  }
+
+  /// A vocabulary from an object of texts and ids.
+  static func vocabulary(
+    _ value: JSONValue, unit: BytePairEncoding.Unit, file: String, field: String
+  ) throws -> ModelVocabulary {
+    guard let object = value.object else {
+      throw TokenizerError.malformed(file: file, field: field, reason: "is \(value.kind), not an object")
+    }
+    var tokens: [(text: String, id: UInt32)] = []
+    tokens.reserveCapacity(object.members.count)
+    for member in object.members {
+      guard case .integer(let number) = member.value, let id = UInt32(exactly: number), id != .max else {
+        throw TokenizerError.malformed(
+          file: file, field: field, reason: "the id of \(member.key) is not an integer from 0 to 4294967294")
+      }
+      tokens.append((member.key, id))
+    }
+    return try ModelVocabulary(tokens, unit: unit, file: file, field: field)
+  }
+
+  private static func bytePairs(
+    _ part: FieldReader, unit: BytePairEncoding.Unit
+  ) throws -> (vocabulary: ModelVocabulary, model: Tokenizer.Storage.Model) {
+    if let value = part["dropout"] {
+      guard let dropout = value.double else { throw part.malformed("dropout", "is \(value.kind), not a number") }
+      // With dropout the same text gives other tokens every time; that serves training alone.
+      guard dropout == 0 else { throw part.malformed("dropout", "is \(dropout); set it to null to encode") }
+    }
+    let vocabulary = try vocabulary(part, unit: unit)
+    let prefix = try part.optionalString("continuing_subword_prefix") ?? ""
+    let merges = try mergeTable(
+      merges: try part.array("merges"), vocabulary, prefix: prefix, file: part.file, field: part.name("merges"))
+    let unknown = try part.optionalString("unk_token")
+    let model = bytePairs(
+      vocabulary, merges, prefix: prefix, suffix: try part.optionalString("end_of_word_suffix") ?? "",
+      unknown: unknown, fusesUnknown: try part.bool("fuse_unk", default: false),
+      fallsBack: try part.bool("byte_fallback", default: false),
+      ignoresMerges: try part.bool("ignore_merges", default: false))
+    return (vocabulary, .bytePairs(model))
+  }
+
+  /// A byte-pair encoding of a vocabulary and its merges.
+  static func bytePairs(
+    _ vocabulary: ModelVocabulary, _ merges: MergeTable, prefix: String = "", suffix: String = "",
+    unknown: String? = nil, fusesUnknown: Bool = false, fallsBack: Bool = false, ignoresMerges: Bool = false
+  ) -> BytePairEncoding {
+    let unit = vocabulary.unit
+    let missing = BytePairEncoding.missing
+    var byteTokens: [UInt32] = []
+    if unit == .byte {
+      byteTokens = (0...255).map { byte in
+        withUnsafeBytes(of: UInt8(byte)) { vocabulary.table.find($0.bindMemory(to: UInt8.self)) ?? missing }
+      }
+    }
+    let digits = Array("0123456789ABCDEF")
+    let fallback = (0..<256).map { vocabulary.id(for: "<0x\(digits[$0 >> 4])\(digits[$0 & 15])>") ?? missing }
+    let unknownID = unknown.flatMap { vocabulary.id(for: $0) }
+    return BytePairEncoding(
+      unit: unit, vocabulary: vocabulary.table, merges: merges, byteTokens: byteTokens,
+      fallback: fallsBack ? fallback : nil, unknown: unknownID, fusesUnknown: fusesUnknown,
+      missingUnknown: unknownID == nil ? unknown : nil, prefix: affix(prefix, unit), suffix: affix(suffix, unit),
+      ignoresMerges: ignoresMerges, hasSharedTokens: vocabulary.hasSharedIDs)
+  }
+
+  /// A prefix or suffix in the form of the vocabulary's keys. One that is not of the byte alphabet makes
+  /// texts that no byte-level vocabulary has; 0xFF cannot occur in a key either way, as it is no UTF-8.
+  private static func affix(_ text: String, _ unit: BytePairEncoding.Unit) -> [UInt8] {
+    unit == .byte ? ByteLevelStage.bytes(of: text) : Array(text.utf8)
+  }
+
+  /// The merges in either spelling: `["a", "b"]` or `"a b"`.
+  private static func mergeTable(
+    merges: [JSONValue], _ vocabulary: ModelVocabulary, prefix: String, file: String, field: String
+  ) throws -> MergeTable {
+    var reader = MergeReader(capacity: merges.count, vocabulary, prefix: prefix, file: file, field: field)
+    var isListed: Bool?
+    for merge in merges {
+      switch merge {
+      case .array(let pair):
+        guard isListed != false, pair.count == 2, case .string(let left) = pair[0],
+          case .string(let right) = pair[1]
+        else { throw reader.malformed("is not a pair of tokens") }
+        isListed = true
+        try reader.add(left, right)
+      case .string(let line):
+        guard isListed != true else { throw reader.malformed("mixes two spellings") }
+        isListed = false
+        if line.hasPrefix("#version") { continue }
+        try reader.add(line: line)
+      default: throw reader.malformed("is \(merge.kind), not a pair of tokens")
+      }
+    }
+    return reader.table
+  }
+}
+
+/// Fills a table of merges from texts.
+struct MergeReader {
+  let table: MergeTable
+  private let vocabulary: ModelVocabulary
+  private let prefixCount: Int
+  private let file: String
+  private let field: String
+  private var rank: UInt32 = 0
+  private var text: [UInt8] = []
+
+  init(capacity: Int, _ vocabulary: ModelVocabulary, prefix: String, file: String, field: String) {
+    table = MergeTable(capacity: capacity)
+    self.vocabulary = vocabulary
+    prefixCount = prefix.utf8.count
+    self.file = file
+    self.field = field
+  }
+
+  /// An error that names the merge that is next.
+  func malformed(_ reason: String) -> TokenizerError {
+    .malformed(file: file, field: field.isEmpty ? "merge \(rank)" : "\(field)[\(rank)]", reason: reason)
+  }
+
+  /// Adds a merge written as two tokens with a space between.
+  mutating func add(line: String) throws {
+    let parts = line.utf8.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+    guard parts.count == 2 else { throw malformed("\"\(line)\" is not two tokens with a space between") }
+    try add(String(parts[0])!, String(parts[1])!)
+  }
+
+  /// Adds a merge; all three tokens must be in the vocabulary.
+  mutating func add(_ left: String, _ right: String) throws {
+    guard let leftID = vocabulary.id(for: left) else { throw unknown(left) }
+    guard let rightID = vocabulary.id(for: right) else { throw unknown(right) }
+    text.removeAll(keepingCapacity: true)
+    text.append(contentsOf: left.utf8)
+    guard right.utf8.count >= prefixCount else { throw malformed("\(right) is shorter than the subword prefix") }
+    text.append(contentsOf: right.utf8.dropFirst(prefixCount))
+    guard let whole = text.withUnsafeBufferPointer({ vocabulary.id(forText: $0) }) else {
+      throw unknown(String(decoding: text, as: UTF8.self))
+    }
+    table.insert(leftID, rightID, .init(rank: rank, token: whole))
+    rank += 1
+  }
+
+  private func unknown(_ token: String) -> TokenizerError {
+    malformed("the token \(token) is not in the vocabulary; add it or remove the merge")
+  }
+}

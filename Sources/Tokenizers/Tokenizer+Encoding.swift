@@ -1,0 +1,133 @@
+import Synchronization
+
+/// What one encoding writes to, kept for the next: word cache, buffers, match data.
+final class EncodingScratch {
+  var model = ModelScratch()
+  var tokens: [UInt32] = []
+  let regex = RegexScratch()
+}
+
+/// Scratch that is not in use. Each encoding borrows one, so that threads never share.
+final class ScratchPool: Sendable {
+  /// Hands an object from thread to thread; only one holds it at a time.
+  private struct Idle: @unchecked Sendable {
+    var scratch: [EncodingScratch] = []
+  }
+
+  private static let limit = 16
+  private let idle = Mutex(Idle())
+
+  /// Lends scratch to the body.
+  func use<Result>(_ body: (EncodingScratch) throws -> Result) rethrows -> Result {
+    let scratch = take()
+    defer { giveBack(scratch) }
+    return try body(scratch)
+  }
+
+  private func take() -> EncodingScratch {
+    let known = idle.withLock { Idle(scratch: $0.scratch.popLast().map { [$0] } ?? []) }
+    return known.scratch.first ?? EncodingScratch()
+  }
+
+  private func giveBack(_ scratch: EncodingScratch) {
+    let returned = Idle(scratch: [scratch])
+    idle.withLock {
+      if $0.scratch.count < ScratchPool.limit { $0.scratch += returned.scratch }
+    }
+  }
+}
+
+extension Tokenizer {
+  /// Longer texts do not fit the 32-bit offsets of pieces.
+  private static let maximumText = Int(Int32.max)
+
+  /// Encodes bytes that are known to be UTF-8.
+  func encode(checked text: UnsafeBufferPointer<UInt8>, addSpecialTokens: Bool) throws -> [Int] {
+    guard text.count <= Tokenizer.maximumText else {
+      throw TokenizerError.unencodable(reason: "it has more than 2 GiB; encode it in parts")
+    }
+    let ids = try storage.scratch.use { scratch in
+      scratch.tokens.removeAll(keepingCapacity: true)
+      for segment in storage.added.split(text) {
+        if let token = segment.token {
+          scratch.tokens.append(token)
+        } else {
+          let part = UnsafeBufferPointer(rebasing: text[segment.start..<segment.end])
+          try storage.encodeText(part, beginsText: segment.start == 0, scratch)
+        }
+      }
+      return scratch.tokens.map(Int.init)
+    }
+    return addSpecialTokens ? storage.postProcessor.apply(to: ids) : ids
+  }
+}
+
+extension Tokenizer.Storage {
+  /// Applies the normalisers in order.
+  static func normalize(
+    _ text: [UInt8], _ normalizers: [Normalizer], _ scratch: RegexScratch
+  ) throws -> [UInt8] {
+    var text = text
+    for normalizer in normalizers {
+      text = try text.withUnsafeBufferPointer { try normalizer.apply(to: $0, scratch: scratch) } ?? text
+    }
+    return text
+  }
+
+  /// Encodes text that holds none of the tokens looked for in raw text.
+  fileprivate func encodeText(
+    _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+  ) throws {
+    var changed: [UInt8]?
+    for normalizer in normalizers {
+      if let current = changed {
+        changed =
+          try current.withUnsafeBufferPointer { try normalizer.apply(to: $0, scratch: scratch.regex) }
+          ?? current
+      } else {
+        changed = try normalizer.apply(to: text, scratch: scratch.regex)
+      }
+    }
+    if let changed {
+      try changed.withUnsafeBufferPointer { try encodeNormalized($0, beginsText: beginsText, scratch) }
+    } else {
+      try encodeNormalized(text, beginsText: beginsText, scratch)
+    }
+  }
+
+  private func encodeNormalized(
+    _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+  ) throws {
+    guard text.count <= Int(Int32.max) else {
+      throw TokenizerError.unencodable(reason: "normalised, it has more than 2 GiB; encode it in parts")
+    }
+    for segment in added.splitNormalized(text) {
+      if let token = segment.token {
+        scratch.tokens.append(token)
+      } else {
+        let part = UnsafeBufferPointer(rebasing: text[segment.start..<segment.end])
+        try encodeWords(of: part, beginsText: beginsText && segment.start == 0, scratch)
+      }
+    }
+  }
+
+  private func encodeWords(
+    of text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+  ) throws {
+    var cut = PreTokenizedText(text, beginsText: beginsText)
+    defer { cut.deallocate() }
+    for preTokenizer in preTokenizers { try preTokenizer.apply(to: &cut, scratch: scratch.regex) }
+    switch model {
+    case .bytePairs(let model):
+      for piece in cut.pieces {
+        let word = cut.bytes(piece)
+        try model.encode(word.baseAddress!, word.count, into: &scratch.tokens, scratch: &scratch.model)
+      }
+    case .wordLevel(let model):
+      for piece in cut.pieces {
+        let word = cut.bytes(piece)
+        try model.encode(word.baseAddress!, word.count, into: &scratch.tokens)
+      }
+    }
+  }
+}

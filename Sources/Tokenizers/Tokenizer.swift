@@ -1,0 +1,152 @@
+/// Turns text into tokens and back, exactly as Hugging Face's `tokenizers` does from the same files.
+///
+/// The order of an encoding: added tokens are found, the text between them is normalised, cut into words by
+/// the pre-tokenisers and given to the model word by word; the post-processor adds the special tokens. A
+/// value may be used from several threads at once.
+public struct Tokenizer: Sendable {
+  let storage: Storage
+
+  /// The parts of a tokenizer, as declared.
+  final class Storage: Sendable {
+    enum Model: Sendable {
+      case bytePairs(BytePairEncoding)
+      case wordLevel(WordLevel)
+    }
+
+    let vocabulary: ModelVocabulary
+    let model: Model
+    let added: AddedTokens
+    let normalizers: [Normalizer]
+    let preTokenizers: [PreTokenizer]
+    let postProcessor: PostProcessor
+    let decoders: [Decoder]
+    let namedTokens: [String: String]
+    /// The ids that decoding leaves out.
+    let specialIDs: Set<Int>
+    let scratch = ScratchPool()
+
+    init(
+      vocabulary: ModelVocabulary, model: Model, added: AddedTokens, normalizers: [Normalizer],
+      preTokenizers: [PreTokenizer], postProcessor: PostProcessor, decoders: [Decoder],
+      namedTokens: [String: String]
+    ) {
+      self.vocabulary = vocabulary
+      self.model = model
+      self.added = added
+      self.normalizers = normalizers
+      self.preTokenizers = preTokenizers
+      self.postProcessor = postProcessor
+      self.decoders = decoders
+      self.namedTokens = namedTokens
+      // Special by text: an id of the model with the text of a special token is left out too.
+      var special = Set<Int>()
+      for content in added.specialContents {
+        if let id = added.ids[content] { special.insert(Int(id)) }
+        if let id = vocabulary.id(for: content), added.tokens[id] == nil { special.insert(Int(id)) }
+      }
+      specialIDs = special
+    }
+  }
+
+  /// Loads a tokenizer as transformers' `AutoTokenizer` would.
+  ///
+  /// - Parameter folder: a folder with tokenizer.json (or vocab.json and merges.txt, which make a GPT-2 or
+  ///   Qwen2 tokenizer) and, beside it, tokenizer_config.json and special_tokens_map.json where there are
+  ///   any; or the path of a tokenizer.json, which then counts alone, as for `tokenizers` itself.
+  /// - Throws: `TokenizerError` naming the file and the field.
+  /// - Note: `truncation` and `padding` of tokenizer.json are checked and, as by `AutoTokenizer`, not applied
+  ///   to a single text.
+  public static func load(from folder: String) throws -> Tokenizer {
+    Tokenizer(storage: try TokenizerLoader.load(from: folder))
+  }
+
+  /// The highest token id plus one, added tokens included.
+  public var vocabularySize: Int {
+    max(storage.vocabulary.size, storage.added.tokens.keys.max().map { Int($0) + 1 } ?? 0)
+  }
+
+  /// The tokens of a text.
+  ///
+  /// - Parameters:
+  ///   - text: any text; lone surrogates cannot occur in a `String`.
+  ///   - addSpecialTokens: whether the post-processor adds what the model expects around a text.
+  /// - Returns: token ids.
+  /// - Throws: `TokenizerError.unencodable` when the tokenizer has no token for a character and no unknown
+  ///   token either.
+  /// - Complexity: linear in the text; O(n log n) in one uncut word.
+  public func encode(_ text: String, addSpecialTokens: Bool = true) throws -> [Int] {
+    var text = text
+    return try text.withUTF8 { try encode(checked: $0, addSpecialTokens: addSpecialTokens) }
+  }
+
+  /// The tokens of a text given as bytes.
+  ///
+  /// - Throws: `TokenizerError.invalidUTF8` with the offset of the first bad byte; otherwise as the other
+  ///   `encode`.
+  public func encode(utf8: UnsafeBufferPointer<UInt8>, addSpecialTokens: Bool) throws -> [Int] {
+    if let offset = UTF8Bytes.firstInvalidByte(utf8) { throw TokenizerError.invalidUTF8(offset: offset) }
+    return try encode(checked: utf8, addSpecialTokens: addSpecialTokens)
+  }
+
+  /// The text of tokens.
+  ///
+  /// - Parameters:
+  ///   - ids: token ids; one that the vocabulary does not have is passed over, as by `tokenizers`.
+  ///   - skipSpecialTokens: whether special tokens are left out.
+  /// - Returns: the text; bytes that make no UTF-8 become U+FFFD.
+  public func decode(_ ids: [Int], skipSpecialTokens: Bool = true) -> String {
+    if storage.decoders.count == 1, case .byteLevel = storage.decoders[0] {
+      return decodeBytes(ids, skipSpecialTokens: skipSpecialTokens)
+    }
+    var stream = makeStreamDecoder(skipSpecialTokens: skipSpecialTokens)
+    var text = ""
+    for id in ids { text += stream.append(id) }
+    return text + stream.finish()
+  }
+
+  /// A decoder for tokens that come one at a time.
+  public func makeStreamDecoder(skipSpecialTokens: Bool) -> StreamDecoder {
+    StreamDecoder(tokenizer: self, skipsSpecialTokens: skipSpecialTokens)
+  }
+
+  /// The text of a token as the vocabulary writes it (`Ġhello`); `nil` for an unknown id.
+  public func token(for id: Int) -> String? {
+    if let key = UInt32(exactly: id), let token = storage.added.tokens[key] { return token.content }
+    return storage.vocabulary.text(of: id)
+  }
+
+  /// The id of a token's text as the vocabulary writes it.
+  public func id(for token: String) -> Int? {
+    (storage.added.ids[token] ?? storage.vocabulary.id(for: token)).map(Int.init)
+  }
+
+  /// Whether decoding with `skipSpecialTokens` leaves this token out.
+  public func isSpecial(_ id: Int) -> Bool { storage.specialIDs.contains(id) }
+
+  /// The token that begins a sequence (`bos_token`).
+  public var beginOfSequence: Int? { named("bos_token") }
+  /// The token that ends a sequence (`eos_token`).
+  public var endOfSequence: Int? { named("eos_token") }
+  /// The token that fills short sequences (`pad_token`).
+  public var padding: Int? { named("pad_token") }
+  /// The token of what the vocabulary does not have (`unk_token`).
+  public var unknown: Int? { named("unk_token") }
+
+  /// A token by its role as the configuration names it: `bos_token`, `sep_token`, `mask_token`.
+  public func named(_ role: String) -> Int? { storage.namedTokens[role].flatMap { id(for: $0) } }
+
+  private func decodeBytes(_ ids: [Int], skipSpecialTokens: Bool) -> String {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(ids.count * 4)
+    let added = storage.added.tokens
+    for id in ids {
+      if skipSpecialTokens, isSpecial(id) { continue }
+      if let key = UInt32(exactly: id), let token = added[key] {
+        bytes += ByteLevelStage.bytes(of: token.content)
+      } else {
+        _ = storage.vocabulary.appendDecodedBytes(of: id, to: &bytes)
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}

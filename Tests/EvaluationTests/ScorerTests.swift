@@ -1,0 +1,65 @@
+import Foundation
+import Inkstone
+import Testing
+
+@testable import Evaluation
+
+@Suite struct ScorerTests {
+  private let model = try! LanguageModel.load(from: "\(Fixtures.root)/gpt2-plain")
+
+  private func tokens(_ count: Int, seed: Int = 3) -> [Int] {
+    (0..<count).map { ($0 * 37 + $0 * $0 * 11 + seed) % model.decoder.configuration.vocabularySize }
+  }
+
+  @Test func sumsEqualTheReference() throws {
+    // Every prefill case holds transformers' own log-probabilities.
+    for name in Fixtures.names {
+      let model = try LanguageModel.load(from: "\(Fixtures.root)/\(name)")
+      let reference = try Reference.load(from: "\(Fixtures.root)/\(name)/reference")
+      let scorer = Scorer(decoder: model.decoder, engine: BLASEngine(threadCount: 2))
+      for entry in reference.cases {
+        guard let tokens = try entry.tokens("input_ids"), tokens.count > 1,
+          let expected = try entry.numbers("token_logprobs")
+        else { continue }
+        let scores = try scorer.logProbabilities(of: tokens)
+        let total = expected.compactMap { $0 }.reduce(0, +)
+        #expect(abs(scores.reduce(0, +) - total) <= 5e-5 * Double(tokens.count), "\(name), \(entry.name)")
+      }
+    }
+  }
+
+  /// Windows against a direct computation: each token after exactly the tokens that its window gives it.
+  @Test(arguments: [(90, 48, 24), (90, 48, 47), (90, 20, 7), (30, 48, 24), (49, 48, 1), (2, 48, 24), (100, 2, 1)])
+  func everyTokenIsScoredOnceWithTheMostContext(count: Int, window: Int, stride: Int) throws {
+    let tokens = tokens(count)
+    let scorer = Scorer(decoder: model.decoder, engine: BLASEngine(threadCount: 1))
+    var expected: [Double] = []
+    for position in 1..<count {
+      // The first window that reaches the token.
+      var start = 0
+      while start + window <= position { start += stride }
+      let scores = try scorer.logProbabilities(of: Array(tokens[start...position]))
+      expected.append(-scores.last!)
+    }
+    let result = try #require(
+      try scorer.perplexity(of: tokens, byteCount: 500, window: window, stride: stride))
+    let mean = expected.reduce(0, +) / Double(expected.count)
+    let variance = expected.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(max(expected.count - 1, 1))
+    #expect(result.tokenCount == count - 1)
+    #expect(abs(result.meanNegativeLogLikelihood - mean) < 1e-5)
+    #expect(abs(result.standardError - (variance / Double(expected.count)).squareRoot()) < 1e-5)
+    #expect(abs(result.bitsPerByte - mean * Double(expected.count) / log(2) / 500) < 1e-5)
+    #expect(abs(result.perplexity - exp(mean)) < 1e-2 * exp(mean))
+  }
+
+  @Test func refusesWhatCannotBeScored() throws {
+    let scorer = Scorer(decoder: model.decoder, engine: BLASEngine(threadCount: 1))
+    #expect(throws: ScoringError.self) { try scorer.logProbabilities(of: [1]) }
+    #expect(throws: ScoringError.self) { try scorer.logProbabilities(of: []) }
+    #expect(throws: DecoderError.self) { try scorer.logProbabilities(of: [1, 100_000]) }
+    #expect(throws: DecoderError.self) { try scorer.logProbabilities(of: tokens(49)) }
+    #expect(throws: ScoringError.self) { try scorer.perplexity(of: tokens(60), byteCount: 1, window: 49) }
+    #expect(throws: ScoringError.self) { try scorer.perplexity(of: tokens(60), byteCount: 1, window: 1) }
+    #expect(throws: ScoringError.self) { try scorer.perplexity(of: tokens(60), byteCount: 1, window: 8, stride: 8) }
+  }
+}
