@@ -17,14 +17,17 @@ public struct MemoryRequirement: Sendable, Equatable {
   public let activations: Int
   /// The operands of the machine's limits.
   public let limits: Int
+  /// The operands of the largest operation that is measured by itself.
+  public let operations: Int
 
   /// All of them; `Int.max` when it is more than can be counted.
-  public var total: Int { MemoryRequirement.sum([weights, cache, activations, limits]) }
+  public var total: Int { MemoryRequirement.sum([weights, cache, activations, limits, operations]) }
 
   /// The parts in words.
   public var summary: String {
     "weights \(byteText(weights)), KV cache \(byteText(cache)), activations \(byteText(activations)), "
       + "measuring the limits \(byteText(limits))"
+      + (operations > 0 ? ", single operations \(byteText(operations))" : "")
   }
 
   /// Adds up what a model's tests need.
@@ -33,7 +36,8 @@ public struct MemoryRequirement: Sendable, Equatable {
   ///   - positions: the most positions that a test fills.
   ///   - chunk: tokens of a prompt that are computed at once.
   ///   - engineCount: engines that are compared, each with a session of its own.
-  public init(_ model: ModelDescription, positions: Int, chunk: Int, engineCount: Int) {
+  ///   - operationRows: rows of the operations that are measured by themselves; 0 for none.
+  public init(_ model: ModelDescription, positions: Int, chunk: Int, engineCount: Int, operationRows: Int = 0) {
     let configuration = model.configuration
     let attention = configuration.attention
     let rows = min(chunk, positions)
@@ -50,6 +54,7 @@ public struct MemoryRequirement: Sendable, Equatable {
       engineCount,
     ])
     limits = MachineLimits.byteCount
+    operations = operationRows > 0 ? OperationTable.byteCount(configuration, promptLength: operationRows) : 0
   }
 
   /// Refuses what the machine cannot hold.

@@ -24,6 +24,14 @@ public struct ModelMeasurement: Sendable {
   public var limit: Double { SampleStatistics(sliceLimits)?.median ?? 0 }
   /// The measured share of the limit, slice by slice.
   public var fractionOfLimit: SampleStatistics? { .pairedRatios(sliceRates, sliceLimits) }
+
+  /// With the repetitions of another measurement of the same test.
+  func appending(_ other: ModelMeasurement) -> ModelMeasurement {
+    ModelMeasurement(
+      test: test, engine: engine, threadCount: threadCount, chunk: chunk,
+      sampleSeconds: sampleSeconds + other.sampleSeconds, sliceRates: sliceRates + other.sliceRates,
+      sliceLimits: sliceLimits + other.sliceLimits)
+  }
 }
 
 /// Times a decoder's prefill and generation, alternating with the machine's limit in short slices.
@@ -80,12 +88,19 @@ public final class ModelBenchmark {
   ///
   /// - Returns: one measurement per engine; none when interrupted.
   public func run(_ test: ModelTest, engines: [any ComputeEngine]) throws -> [ModelMeasurement] {
+    try run(test, engines: engines, repetitions: settings.repetitions, warmsUp: settings.warmsUp)
+  }
+
+  /// The same with settings of its own.
+  func run(
+    _ test: ModelTest, engines: [any ComputeEngine], repetitions: Int, warmsUp: Bool
+  ) throws -> [ModelMeasurement] {
     let contenders = try engines.map { try Contender(self, engine: $0, test: test) }
-    if settings.warmsUp {
+    if warmsUp {
       for contender in contenders where !isInterrupted() { try contender.warmUp() }
     }
     let cost = ModelCost(model, test: test, chunk: settings.chunk)
-    for _ in 0..<settings.repetitions {
+    for _ in 0..<repetitions {
       for contender in contenders {
         guard !isInterrupted() else { return [] }
         try contender.begin()
