@@ -47,7 +47,7 @@ run: ## build, then generate from MODEL (a folder) with PROMPT
 	fi; \
 	$(MAKE) --no-print-directory build >&2 && \
 	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" generate -m "$$model" -p "$(PROMPT)" \
-	  --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
+	  --echo --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
 
 test: setup ## run all tests, in release mode
 	$(SWIFT) test $(TEST_FLAGS)

@@ -2,6 +2,10 @@
 import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
+let rooms: [Target.Dependency] = [
+  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
+]
+
 let package = Package(
   name: "Inkstone",
   platforms: [.macOS(.v15)],
@@ -34,10 +38,11 @@ let package = Package(
     .target(
       name: "Inkstone",
       dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
       name: "inkstone-cli",
-      dependencies: [
-        "Benchmarking", "Inkstone", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      dependencies: rooms + [
+        "Benchmarking", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
 
@@ -48,9 +53,9 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
-    .testTarget(name: "EvaluationTests", dependencies: ["Inkstone"]),
-    .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking"]),
-    .testTarget(name: "CommandTests", dependencies: ["Inkstone", "inkstone-cli"]),
+    .testTarget(name: "EvaluationTests", dependencies: rooms),
+    .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
+    .testTarget(name: "CommandTests", dependencies: ["JSON", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -112,11 +112,26 @@ extension LanguageModel {
   public func makeStreamer(
     for plan: DecodingPlan, prompt: [Int], keepsSpecialTokens: Bool = false
   ) throws -> TextStreamer {
-    let tokenizer = try requiredTokenizer()
-    return TextStreamer(
-      decoder: tokenizer.makeStreamDecoder(skipSpecialTokens: !keepsSpecialTokens), stopStrings: plan.stopStrings,
-      comparisonDecoder: keepsSpecialTokens ? nil : tokenizer.makeStreamDecoder(skipSpecialTokens: false),
-      prompt: prompt)
+    let decoder = try requiredTokenizer().makeStreamDecoder(skipSpecialTokens: !keepsSpecialTokens)
+    return try makeStreamer(decoder, plan, prompt, keepsSpecialTokens)
+  }
+
+  /// The same for a text that is shown after its prompt: the prompt's text, and a decoder that goes on from there,
+  /// so that both joined are the decoding of all tokens (a space between words may belong to neither alone).
+  public func makeStreamerAfterPrompt(
+    for plan: DecodingPlan, prompt: [Int], keepsSpecialTokens: Bool = false
+  ) throws -> (promptText: String, streamer: TextStreamer) {
+    var decoder = try requiredTokenizer().makeStreamDecoder(skipSpecialTokens: !keepsSpecialTokens)
+    let text = prompt.map { decoder.append($0) }.joined()
+    return (text, try makeStreamer(decoder, plan, prompt, keepsSpecialTokens))
+  }
+
+  private func makeStreamer(
+    _ decoder: StreamDecoder, _ plan: DecodingPlan, _ prompt: [Int], _ keepsSpecialTokens: Bool
+  ) throws -> TextStreamer {
+    TextStreamer(
+      decoder: decoder, stopStrings: plan.stopStrings,
+      comparisonDecoder: try requiredTokenizer().makeStreamDecoder(skipSpecialTokens: false), prompt: prompt)
   }
 
   private func requiredTokenizer() throws -> Tokenizer {

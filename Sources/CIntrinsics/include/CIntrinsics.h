@@ -1,4 +1,5 @@
 #pragma once
 #include "Affinity.h"
+#include "Processor.h"
 #include "Spin.h"
 #include "Vector.h"

@@ -36,7 +36,7 @@ struct GenerateCommand: ParsableCommand {
     help: ArgumentHelp("Positions to make room for (default: what the request needs).", valueName: "n"))
   var contextSize: Int?
 
-  @Flag(help: "Print the prompt before the text.")
+  @Flag(help: "Begin the text with the prompt.")
   var echo = false
 
   @Flag(help: "Print one JSON object.")
@@ -86,12 +86,12 @@ struct GenerateCommand: ParsableCommand {
 
     Interruption.install()
     let streams = !noStream && !json && output == nil && plan.beamCount == 1 && plan.sequenceCount == 1
-    if echo, streams, let tokenizer = model.tokenizer {
-      try StandardStreams.write(tokenizer.decode(tokens, skipSpecialTokens: !special))
+    var streamer: TextStreamer?
+    if streams, model.tokenizer != nil {
+      let (opening, first) = try makeStreamer(model, plan, tokens)
+      try StandardStreams.write(opening)
+      streamer = first
     }
-    var streamer =
-      streams && model.tokenizer != nil
-      ? try model.makeStreamer(for: plan, prompt: tokens, keepsSpecialTokens: special) : nil
     var failure: (any Error)?
     let result = try generate(
       prompt: tokens, plan: plan, session: session,
@@ -113,8 +113,9 @@ struct GenerateCommand: ParsableCommand {
       guard model.tokenizer != nil else {
         return json ? "" : sequence.tokens.map(String.init).joined(separator: " ")
       }
-      var streamer = try model.makeStreamer(for: plan, prompt: tokens, keepsSpecialTokens: special)
-      return sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish()
+      var (opening, streamer) = try makeStreamer(model, plan, tokens)
+      for token in sequence.tokens { opening += streamer.append(token) }
+      return opening + streamer.finish()
     }
     if streamer != nil {
       try StandardStreams.write(streamer!.finish() + "\n")
@@ -125,14 +126,22 @@ struct GenerateCommand: ParsableCommand {
           prompt: tokens, result: result, texts: texts, loadDuration: loadDuration
         ).json.text(.indented)
       } else {
-        let opening = echo ? model.tokenizer.map { $0.decode(tokens, skipSpecialTokens: !special) } ?? "" : ""
-        text = texts.map { opening + $0 }.joined(separator: "\n")
+        text = texts.joined(separator: "\n")
       }
       text += "\n"
       if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
     }
     if verbose { report(result, prompt: tokens.count, load: loadDuration) }
     if result.interrupted { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// The text before a sequence's own (the prompt's with --echo), and what makes the sequence's.
+  private func makeStreamer(
+    _ model: LanguageModel, _ plan: DecodingPlan, _ prompt: [Int]
+  ) throws -> (opening: String, streamer: TextStreamer) {
+    echo
+      ? try model.makeStreamerAfterPrompt(for: plan, prompt: prompt, keepsSpecialTokens: special)
+      : ("", try model.makeStreamer(for: plan, prompt: prompt, keepsSpecialTokens: special))
   }
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {
