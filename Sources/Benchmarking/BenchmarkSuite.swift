@@ -59,7 +59,9 @@ public struct BenchmarkSuite {
   private let settings: Settings
 
   /// Prepares.
-  public init(decoder: Decoder, model: ModelDescription, limits: MachineLimits, settings: Settings = Settings()) {
+  public init(
+    decoder: Decoder, model: ModelDescription, limits: MachineLimits, settings: Settings = Settings()
+  ) {
     self.decoder = decoder
     self.model = model
     self.limits = limits

@@ -37,7 +37,8 @@ public struct MemoryRequirement: Sendable, Equatable {
   ///   - chunk: tokens of a prompt that are computed at once.
   ///   - engineCount: engines that are compared, each with a session of its own.
   ///   - operationRows: rows of the operations that are measured by themselves; 0 for none.
-  public init(_ model: ModelDescription, positions: Int, chunk: Int, engineCount: Int, operationRows: Int = 0) {
+  public init(_ model: ModelDescription, positions: Int, chunk: Int, engineCount: Int, operationRows: Int = 0)
+  {
     let configuration = model.configuration
     let attention = configuration.attention
     let rows = min(chunk, positions)

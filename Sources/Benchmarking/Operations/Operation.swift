@@ -140,7 +140,8 @@ extension Operation {
       let limitRate = SampleStatistics(limitRates)
     else { return nil }
     return OperationMeasurement(
-      name: name, shape: shape, threadCount: limits.threadCount, times: timeStatistics, naiveTimes: naiveStatistics,
+      name: name, shape: shape, threadCount: limits.threadCount, times: timeStatistics,
+      naiveTimes: naiveStatistics,
       naiveRows: (rows, rowCount), factor: factor, fractionOfLimit: fraction, limitName: work.limitName,
       rate: rate.median, limitRate: limitRate.median, error: agreement.error, tolerance: agreement.tolerance)
   }

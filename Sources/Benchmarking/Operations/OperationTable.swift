@@ -75,7 +75,8 @@ struct OperationTable {
   // MARK: Products
 
   private func linear(
-    _ name: String, _ rows: Int, _ inputs: Int, _ outputs: Int, _ layout: LinearWeight.Layout, _ epilogue: LinearEpilogue
+    _ name: String, _ rows: Int, _ inputs: Int, _ outputs: Int, _ layout: LinearWeight.Layout,
+    _ epilogue: LinearEpilogue
   ) -> Operation {
     let x = FloatArena(count: rows * inputs, amplitude: 1)
     let y = FloatArena(count: rows * outputs, amplitude: 0)
@@ -84,7 +85,8 @@ struct OperationTable {
     let size = inputs * outputs
     let rotation = Rotation(count: values.count / size, stride: size)
     func weight(_ offset: Int) -> LinearWeight {
-      LinearWeight(values: values.base + offset, bias: bias.base, inputs: inputs, outputs: outputs, layout: layout)
+      LinearWeight(
+        values: values.base + offset, bias: bias.base, inputs: inputs, outputs: outputs, layout: layout)
     }
     let flops = 2 * Double(rows) * Double(size)
     return Operation(
@@ -110,7 +112,8 @@ struct OperationTable {
           MatrixView(x.base, rows: rows, columns: inputs), weight(0),
           into: MutableMatrixView(y.base, rows: rows, columns: outputs), epilogue: epilogue)
         naive.linear(
-          sample.view(x.base, columns: inputs), weight(0), into: sample.mutableView(expected.base, columns: outputs),
+          sample.view(x.base, columns: inputs), weight(0),
+          into: sample.mutableView(expected.base, columns: outputs),
           epilogue: epilogue)
         // Rounding errors of k additions add up as a random walk, each at most half a unit of a partial sum, and no
         // partial sum exceeds ‖x‖·‖w‖ (Cauchy–Schwarz): √k·2⁻²⁴·‖x‖·‖w‖. The values are uniform, 1 and 1/16 at most.
@@ -149,7 +152,8 @@ struct OperationTable {
     }
     func runFast() {
       engine.attention(
-        queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth), layer: layer, plan: plan(length),
+        queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth), layer: layer,
+        plan: plan(length),
         shape: shape, scale: configuration.attentionScale(layer: 0),
         into: MutableMatrixView(y.base, rows: length, columns: shape.queryWidth))
     }
@@ -186,7 +190,8 @@ struct OperationTable {
       engine.attention(
         queries: MatrixView(queries.base, rows: 1, columns: shape.queryWidth),
         layer: KeyValueLayer(
-          keys: keys, values: keys + size / 2, slotStride: size / 2, headStride: positions * shape.headDimension),
+          keys: keys, values: keys + size / 2, slotStride: size / 2,
+          headStride: positions * shape.headDimension),
         plan: AttentionPlan(sharedRuns: [KeyValueRun(slot: 0, start: 0, count: positions)], isCausal: true),
         shape: shape, scale: configuration.attentionScale(layer: 0),
         into: MutableMatrixView(y.base, rows: 1, columns: shape.queryWidth))
@@ -214,7 +219,11 @@ struct OperationTable {
     let rows = length * configuration.attention.queryHeadCount
     return inPlace(
       "softmax", rows: rows, columns: length, amplitude: 8, tolerance: 2e-6,
-      fast: { x in pool.run(rows, grain: max(1, 16_384 / length)) { for row in $0 { softmaxRow(x + row * length, count: length) } } },
+      fast: { x in
+        pool.run(rows, grain: max(1, 16_384 / length)) {
+          for row in $0 { softmaxRow(x + row * length, count: length) }
+        }
+      },
       naive: { view in for row in 0..<view.rows { softmaxRowReference(view.row(row), count: length) } })
   }
 

@@ -1,15 +1,9 @@
 import Checkpoints
 import JSON
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
-/// Weights drawn at random under the names that the family's checkpoints use: a model of any shape without a
-/// download, for measurements. It computes as a real one does and says nothing.
+/// Weights drawn at random under the names that the family's checkpoints use.
 ///
+/// A model of any shape without a download, for measurements: it computes as a real one does and says nothing.
 /// Matrices and embeddings have a standard deviation of 0.02, as GPT-2's have before training.
 public struct RandomWeights {
   /// What the model looks like.
@@ -69,9 +63,7 @@ public struct RandomWeights {
   /// - Throws: `FileError`, for a folder that cannot be made or a full disk among others.
   public func save(to folder: String) throws {
     let base = folder.hasSuffix("/") ? folder : folder + "/"
-    if !fileExists(folder), mkdir(folder, 0o777) != 0 {
-      throw FileError.system(path: folder, action: "create", code: errno)
-    }
+    try createFolder(folder)
     try SafetensorsWriter.write(
       to: base + "model.safetensors",
       names.map { name in

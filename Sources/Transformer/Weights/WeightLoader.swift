@@ -34,7 +34,8 @@ struct WeightLoader {
     var blocks: [BlockWeights] = []
     for layer in 0..<configuration.layerCount { blocks.append(try block(layer)) }
     return DecoderWeights(
-      tokenEmbedding: tokenEmbedding, positionEmbedding: positionEmbedding, blocks: blocks, finalNorm: finalNorm,
+      tokenEmbedding: tokenEmbedding, positionEmbedding: positionEmbedding, blocks: blocks,
+      finalNorm: finalNorm,
       head: LinearWeight(
         values: separateHead ?? tokenEmbedding, inputs: configuration.hiddenSize,
         outputs: configuration.vocabularySize, layout: .outputMajor),
@@ -47,8 +48,10 @@ struct WeightLoader {
     return BlockWeights(
       attentionNorm: try norm(.attentionNormWeight, .attentionNormBias, layer),
       queryKeyValue: try linear(
-        .queryKeyValueWeight, .queryKeyValueBias, layer, channels, attention.queryWidth + 2 * attention.keyValueWidth),
-      attentionOutput: try linear(.attentionOutputWeight, .attentionOutputBias, layer, attention.queryWidth, channels),
+        .queryKeyValueWeight, .queryKeyValueBias, layer, channels,
+        attention.queryWidth + 2 * attention.keyValueWidth),
+      attentionOutput: try linear(
+        .attentionOutputWeight, .attentionOutputBias, layer, attention.queryWidth, channels),
       feedForwardNorm: try norm(.feedForwardNormWeight, .feedForwardNormBias, layer),
       feedForwardInput: try linear(
         .feedForwardInputWeight, .feedForwardInputBias, layer, channels, configuration.feedForwardSize),
@@ -99,7 +102,9 @@ struct WeightLoader {
   }
 
   /// The elements of a tensor as `Float`; `nil` when the source has none of that name.
-  private mutating func tensor(_ declaration: WeightDeclaration, _ layer: Int = 0) throws -> UnsafePointer<Float>? {
+  private mutating func tensor(_ declaration: WeightDeclaration, _ layer: Int = 0) throws -> UnsafePointer<
+    Float
+  >? {
     let name = name(of: declaration, layer)
     guard let shape = source.shape(of: name) else { return nil }
     let expected = declaration.shape(configuration)
@@ -123,7 +128,8 @@ struct WeightLoader {
     let outside = Set(family.tensors.values.map { ($0.isPrefixed ? prefix : "") + $0.name })
     let unexpected = source.tensorNames.filter { name in
       if outside.contains(name) { return false }
-      guard name.hasPrefix(prefix), let (pattern, layer) = DecoderFamily.pattern(of: name.dropFirst(prefix.count))
+      guard name.hasPrefix(prefix),
+        let (pattern, layer) = DecoderFamily.pattern(of: name.dropFirst(prefix.count))
       else { return true }
       return !known.contains(pattern) || layer >= configuration.layerCount
     }
@@ -162,7 +168,8 @@ final class FloatBuffer {
   let elements: UnsafeMutableBufferPointer<Float>
 
   init(count: Int) {
-    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
     elements = UnsafeMutableBufferPointer(
       start: memory.bindMemory(to: Float.self, capacity: max(count, 1)), count: count)
   }

@@ -101,6 +101,15 @@ struct BenchCommand: ParsableCommand {
     if let count = threads?.numbers.first(where: { !(1...1024).contains($0) }) {
       throw ValidationError("-t must be from 1 to 1024, is \(count)")
     }
+    if suite != nil {
+      let lists = [("-p", promptLengths), ("-n", generatedLengths), ("-t", threads ?? NumberList([1]))]
+      for (flag, list) in lists where list.numbers.count != 1 || list.numbers[0] == 0 {
+        throw ValidationError("--suite takes one number for \(flag), at least 1")
+      }
+      guard depths.numbers == [0], engine == .blas, save == nil else {
+        throw ValidationError("--suite compares both engines from depth 0; leave out -d, --engine and --save")
+      }
+    }
     if save == nil, tests.isEmpty { throw ValidationError("nothing to measure: -p and -n are both 0") }
   }
 
@@ -113,7 +122,8 @@ struct BenchCommand: ParsableCommand {
     for test in tests { try ModelBenchmark.check(test, of: subject.description) }
     try MemoryRequirement(
       subject.description, positions: tests.map(\.positions).max() ?? 1, chunk: batch,
-      engineCount: engine == .both || suite != nil ? 2 : 1
+      engineCount: engine == .both || suite != nil ? 2 : 1,
+      operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0
     ).check(model: subject.name)
 
     let threadCounts = threads?.numbers ?? [WorkerPool.defaultThreadCount()]
@@ -122,6 +132,7 @@ struct BenchCommand: ParsableCommand {
     StandardStreams.note(machine.text(threadCounts: threadCounts) + "\n\n")
 
     let decoder = try subject.makeDecoder()
+    if let suite { return try runSuite(subject, decoder, machine, threadCounts[0], folder: suite) }
     var measurements: [ModelMeasurement] = []
     for count in threadCounts {
       let pool = WorkerPool(threadCount: count)
@@ -135,6 +146,30 @@ struct BenchCommand: ParsableCommand {
     }
     let report = ModelReport(model: subject.reported, machine: machine, measurements: measurements)
     try StandardStreams.write(report.text(output))
+    if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// Measures the operations too, and writes what came out.
+  private func runSuite(
+    _ subject: BenchSubject, _ decoder: Decoder, _ machine: MachineDescription, _ threadCount: Int,
+    folder: String
+  ) throws {
+    try createFolder(folder)
+    var suiteSettings = BenchmarkSuite.Settings()
+    suiteSettings.promptLength = promptLengths.numbers[0]
+    suiteSettings.generatedLength = generatedLengths.numbers[0]
+    suiteSettings.model = settings
+    let suite = BenchmarkSuite(
+      decoder: decoder, model: subject.description,
+      limits: MachineLimits(pool: WorkerPool(threadCount: threadCount)),
+      settings: suiteSettings)
+    let result = try suite.run(
+      isInterrupted: { Interruption.flag.isRaised }, progress: { StandardStreams.note("\($0) …\n") })
+    let report = SuiteReport(
+      model: subject.reported, machine: machine, threadCount: threadCount, result: result)
+    for file in report.files { try AtomicFile.write(file.contents, to: folder + "/" + file.name) }
+    try StandardStreams.write(report.markdown)
+    StandardStreams.report("results.md, .csv, .json and .svg are in \(folder)")
     if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
   }
 
