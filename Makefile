@@ -5,6 +5,7 @@ ARCH ?= native
 MODEL ?=
 PROMPT ?= 人工智能是
 PREFIX ?= /usr/local
+SHAPE ?= gpt2-124m
 SWIFT ?= swift
 PYTHON ?= python3
 
@@ -14,7 +15,7 @@ BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
 BUNDLED_MODEL := Models/inkstone-zh
 
-.PHONY: help setup build run test check format reference bench install uninstall clean
+.PHONY: help setup build run test check format reference bench docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -64,8 +65,13 @@ reference: ## rebuild the regression references with transformers, in a venv
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
 	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
 
-bench: build ## measure
-	@echo "bench: not built yet" >&2; exit 2
+bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some minutes
+	@INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" \
+	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" bench --shape $(SHAPE) --suite Benchmarks/Results/local -n 64
+
+docs: setup ## build the documentation into .build/docs
+	$(SWIFT) package --allow-writing-to-directory .build/docs generate-documentation --target Inkstone \
+	  --output-path .build/docs --transform-for-static-hosting --hosting-base-path inkstone
 
 install: build ## copy the program to PREFIX/bin
 	install -d "$(DESTDIR)$(PREFIX)/bin"

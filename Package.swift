@@ -16,6 +16,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
   ],
   targets: [
     // MARK: C
@@ -33,11 +34,14 @@ let package = Package(
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(name: "Generation", dependencies: ["JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
-      name: "Evaluation", dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      name: "Evaluation",
+      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
     .target(
       name: "Inkstone",
-      dependencies: ["Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      dependencies: [
+        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+      ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
       name: "inkstone-cli",

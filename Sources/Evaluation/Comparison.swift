@@ -46,7 +46,9 @@ struct Comparison {
     }
   }
 
-  mutating func compare(_ values: UnsafeBufferPointer<Float>, with reference: some Collection<Float>, at start: Int = 0) {
+  mutating func compare(
+    _ values: UnsafeBufferPointer<Float>, with reference: some Collection<Float>, at start: Int = 0
+  ) {
     for (offset, pair) in zip(values, reference).enumerated() {
       compare(Double(pair.0), with: Double(pair.1), at: start + offset)
     }

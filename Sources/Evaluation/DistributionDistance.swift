@@ -16,7 +16,8 @@ public struct DistributionDistance: Sendable, Equatable {
   /// Compares (T, V) logits, row by row.
   /// - Precondition: both have the same, whole number of rows, at least one.
   init(_ logits: [Float], reference: [Float], vocabularySize: Int) {
-    precondition(logits.count == reference.count && !logits.isEmpty && logits.count.isMultiple(of: vocabularySize))
+    precondition(
+      logits.count == reference.count && !logits.isEmpty && logits.count.isMultiple(of: vocabularySize))
     let rows = logits.count / vocabularySize
     var divergence = 0.0
     var agreements = 0

@@ -49,7 +49,9 @@ public struct Recorder {
     ) { declaration, append in
       try contents[declaration.name]?.withUnsafeBytes { try append($0) }
     }
-    let document: JSONValue = ["generator": generator, "seed": .integer(seed), "cases": .array(recorder.cases)]
+    let document: JSONValue = [
+      "generator": generator, "seed": .integer(seed), "cases": .array(recorder.cases),
+    ]
     try AtomicFile.write(document.text(.indented) + "\n", to: base + "reference.json")
   }
 
@@ -93,7 +95,8 @@ public struct Recorder {
             "early_stopping": true, "num_return_sequences": 2,
           ])
       }
-      try addScores("scores-\(name)", prompt, ["do_sample": true, "temperature": 0.7, "top_k": 20, "top_p": 0.9])
+      try addScores(
+        "scores-\(name)", prompt, ["do_sample": true, "temperature": 0.7, "top_k": 20, "top_p": 0.9])
     }
   }
 
@@ -128,10 +131,12 @@ public struct Recorder {
   }
 
   private func plan(_ prompt: [Int], _ settings: JSONValue) throws -> DecodingPlan {
-    try GenerationConfiguration(json: settings, source: "the recorded settings").merged(over: generationConfiguration)
-      .plan(
-        promptLength: prompt.count, contextLength: decoder.configuration.contextLength,
-        vocabularySize: decoder.configuration.vocabularySize)
+    try GenerationConfiguration(json: settings, source: "the recorded settings").merged(
+      over: generationConfiguration
+    )
+    .plan(
+      promptLength: prompt.count, contextLength: decoder.configuration.contextLength,
+      vocabularySize: decoder.configuration.vocabularySize)
   }
 
   private mutating func addOutput(_ name: String, _ prompt: [Int], _ settings: JSONValue) throws {

@@ -124,7 +124,8 @@ public struct Reference: Sendable {
       throw entry.fault(name, "is not in the data file beside it (reference.safetensors)")
     }
     guard record.shape == shape else {
-      throw entry.fault(name, "has shape \(record.shape), this model gives \(shape); is it another model's reference?")
+      throw entry.fault(
+        name, "has shape \(record.shape), this model gives \(shape); is it another model's reference?")
     }
     return try record.floats()
   }

@@ -91,13 +91,15 @@ public struct Scorer: Sendable {
   /// - Returns: `nil` when `onProgress` ended it.
   /// - Throws: as `logProbabilities(of:)`.
   public func perplexity(
-    of tokens: [Int], byteCount: Int, window: Int? = nil, stride: Int? = nil, onProgress: (Int) -> Bool = { _ in true }
+    of tokens: [Int], byteCount: Int, window: Int? = nil, stride: Int? = nil,
+    onProgress: (Int) -> Bool = { _ in true }
   ) throws -> Perplexity? {
     guard tokens.count > 1 else { throw ScoringError.tooShort(tokens: tokens.count) }
     let context = decoder.configuration.contextLength
     let window = window ?? context
     guard (2...context).contains(window) else {
-      throw ScoringError.window(reason: "--window must be from 2 to the model's context of \(context), is \(window)")
+      throw ScoringError.window(
+        reason: "--window must be from 2 to the model's context of \(context), is \(window)")
     }
     let stride = stride ?? max(window / 2, 1)
     guard (1..<window).contains(stride) else {
@@ -143,7 +145,8 @@ public struct Scorer: Sendable {
         let view = MutableMatrixView(buffer.baseAddress!, rows: count, columns: vocabulary)
         try session.append(Array(tokens[start..<start + count]), logits: view)
         for row in 0..<count {
-          results.append(logProbability(of: tokens[start + row + 1], in: view.readOnly.row(row), count: vocabulary))
+          results.append(
+            logProbability(of: tokens[start + row + 1], in: view.readOnly.row(row), count: vocabulary))
         }
       }
       start += count

@@ -70,7 +70,8 @@ public struct VerificationReport: Sendable {
             "largest_error": check.largestError.map { .number($0) } ?? .null,
             "allowed": check.allowed.map { .number($0) } ?? .null,
             "kl_divergence": check.distance.map { .number($0.meanDivergence) } ?? .null,
-            "best_token_agreement": check.distance.map { .number($0.agreement) } ?? .null, "verdict": .string(verdict), "detail": detail,
+            "best_token_agreement": check.distance.map { .number($0.agreement) } ?? .null,
+            "verdict": .string(verdict), "detail": detail,
           ]
         }),
     ]

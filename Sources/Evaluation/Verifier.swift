@@ -50,18 +50,23 @@ public struct Verifier {
       return [skip(entry, "case", "holds nothing that this version knows how to replay")]
     }
     var checks: [VerificationCheck] = []
-    if let name = try entry.text("logits") { checks += try compareLogits(entry, tokens: tokens, tensor: name) }
+    if let name = try entry.text("logits") {
+      checks += try compareLogits(entry, tokens: tokens, tensor: name)
+    }
     if let expected = try entry.numbers("token_logprobs") {
       checks.append(try compareLogProbabilities(entry, tokens: tokens, expected: expected))
     }
     if let names = try entry.texts("hidden_states") {
       checks += try compareHiddenStates(entry, tokens: tokens, tensors: names)
     }
-    if let rows = try entry.rows("output_ids") { checks += try compareOutput(entry, tokens: tokens, rows: rows) }
+    if let rows = try entry.rows("output_ids") {
+      checks += try compareOutput(entry, tokens: tokens, rows: rows)
+    }
     if let name = try entry.text("processed_scores") {
       checks.append(try compareProcessedScores(entry, tokens: tokens, tensor: name))
     }
-    return checks.isEmpty ? [skip(entry, "case", "holds nothing that this version knows how to replay")] : checks
+    return checks.isEmpty
+      ? [skip(entry, "case", "holds nothing that this version knows how to replay")] : checks
   }
 
   // MARK: Numbers
@@ -207,7 +212,8 @@ public struct Verifier {
     guard let settings = entry.fields["generation_config"] else { return .success(generationConfiguration) }
     do {
       return .success(
-        try GenerationConfiguration(json: settings, source: "generation_config").merged(over: generationConfiguration))
+        try GenerationConfiguration(json: settings, source: "generation_config").merged(
+          over: generationConfiguration))
     } catch {
       return .failure(RefusedSettings(check: failure(entry, subject, "\(error)")))
     }
@@ -248,7 +254,8 @@ public struct Verifier {
         return failure(entry, "tokens", "\(output.count) sequences instead of \(rows.count)")
       }
       for (index, pair) in zip(output, rows).enumerated() where pair.0 != pair.1 {
-        let place = zip(pair.0, pair.1).enumerated().first { $1.0 != $1.1 }?.offset ?? min(pair.0.count, pair.1.count)
+        let place =
+          zip(pair.0, pair.1).enumerated().first { $1.0 != $1.1 }?.offset ?? min(pair.0.count, pair.1.count)
         return failure(entry, "tokens", "sequence \(index) differs from position \(place) on")
       }
       return VerificationCheck(caseName: entry.name, subject: "tokens", verdict: .passed)
@@ -296,11 +303,13 @@ public struct Verifier {
   }
 
   private func check(
-    _ entry: Reference.Case, _ subject: String, _ comparison: Comparison, _ distance: DistributionDistance? = nil,
+    _ entry: Reference.Case, _ subject: String, _ comparison: Comparison,
+    _ distance: DistributionDistance? = nil,
     place: (Int) -> String
   ) -> VerificationCheck {
     VerificationCheck(
-      caseName: entry.name, subject: subject, largestError: comparison.largestError, allowed: comparison.allowed,
+      caseName: entry.name, subject: subject, largestError: comparison.largestError,
+      allowed: comparison.allowed,
       distance: distance, verdict: comparison.isWithin ? .passed : .failed(place(comparison.index)))
   }
 
@@ -310,8 +319,10 @@ public struct Verifier {
     guard values != expected else {
       return VerificationCheck(caseName: entry.name, subject: subject, verdict: .passed)
     }
-    let place = zip(values, expected).enumerated().first { $1.0 != $1.1 }?.offset ?? min(values.count, expected.count)
-    return failure(entry, subject, "differs from position \(place) on (\(values.count) for \(expected.count))")
+    let place =
+      zip(values, expected).enumerated().first { $1.0 != $1.1 }?.offset ?? min(values.count, expected.count)
+    return failure(
+      entry, subject, "differs from position \(place) on (\(values.count) for \(expected.count))")
   }
 
   private func failure(_ entry: Reference.Case, _ subject: String, _ place: String) -> VerificationCheck {

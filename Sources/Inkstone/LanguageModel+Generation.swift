@@ -165,8 +165,10 @@ extension LanguageModel {
     return try result.sequences.map { sequence in
       var streamer = try makeStreamer(for: plan, prompt: tokens)
       return GeneratedText(
-        text: sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish(), tokens: sequence.tokens,
-        logProbabilities: sequence.logProbabilities, score: sequence.score, finishReason: sequence.finishReason)
+        text: sequence.tokens.map { streamer.append($0) }.joined() + streamer.finish(),
+        tokens: sequence.tokens,
+        logProbabilities: sequence.logProbabilities, score: sequence.score,
+        finishReason: sequence.finishReason)
     }
   }
 

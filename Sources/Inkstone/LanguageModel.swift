@@ -48,7 +48,9 @@ public struct LanguageModel: Sendable {
   ) throws -> GenerationConfiguration {
     let base = folder.hasSuffix("/") ? folder : folder + "/"
     let path = base + "generation_config.json"
-    if fileExists(path) { return try GenerationConfiguration(json: try JSONDocument.load(path), source: path) }
+    if fileExists(path) {
+      return try GenerationConfiguration(json: try JSONDocument.load(path), source: path)
+    }
     var settings = try GenerationConfiguration(
       generationConfiguration: nil, modelConfiguration: try JSONDocument.load(base + "config.json"))
     // The family's own defaults count where config.json leaves the special tokens out.

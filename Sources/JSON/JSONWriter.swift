@@ -7,7 +7,9 @@ extension JSONValue {
     case indented
   }
 
-  /// The document as text. Numbers that JSON cannot write (NaN, ±∞) become `null`.
+  /// The document as text.
+  ///
+  /// Numbers that JSON cannot write (NaN, ±∞) become `null`.
   public func text(_ layout: Layout = .compact) -> String {
     var out = ""
     write(into: &out, layout, level: 0)
@@ -30,7 +32,9 @@ extension JSONValue {
     case .string(let value): JSONValue.write(value, into: &out)
     case .array(let values):
       let split = layout == .indented && values.contains(where: \.isContainer)
-      JSONValue.write(values, "[", "]", split, level, into: &out) { $0.write(into: &$1, layout, level: level + 1) }
+      JSONValue.write(values, "[", "]", split, level, into: &out) {
+        $0.write(into: &$1, layout, level: level + 1)
+      }
     case .object(let object):
       let split = layout == .indented && !object.members.isEmpty
       JSONValue.write(object.members, "{", "}", split, level, into: &out) { member, out in
@@ -42,7 +46,8 @@ extension JSONValue {
   }
 
   private static func write<Element>(
-    _ elements: [Element], _ open: String, _ close: String, _ split: Bool, _ level: Int, into out: inout String,
+    _ elements: [Element], _ open: String, _ close: String, _ split: Bool, _ level: Int,
+    into out: inout String,
     _ body: (Element, inout String) -> Void
   ) {
     out += open
@@ -75,7 +80,8 @@ extension JSONValue {
 }
 
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral,
-  ExpressibleByFloatLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral
+  ExpressibleByFloatLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral,
+  ExpressibleByNilLiteral
 {
   /// A string.
   public init(stringLiteral value: String) { self = .string(value) }

@@ -31,7 +31,8 @@ public struct MatrixView {
   /// A band of rows of this matrix.
   /// - Precondition: the band lies within the matrix.
   public func rows(_ range: Range<Int>) -> MatrixView {
-    precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix that has \(rows)")
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix that has \(rows)")
     return MatrixView(row(range.lowerBound), rows: range.count, columns: columns, rowStride: rowStride)
   }
 }
@@ -64,20 +65,24 @@ public struct MutableMatrixView {
   public func row(_ index: Int) -> UnsafeMutablePointer<Float> { base + index * rowStride }
 
   /// The same matrix, to be read.
-  public var readOnly: MatrixView { MatrixView(UnsafePointer(base), rows: rows, columns: columns, rowStride: rowStride) }
+  public var readOnly: MatrixView {
+    MatrixView(UnsafePointer(base), rows: rows, columns: columns, rowStride: rowStride)
+  }
 
   /// A band of columns of this matrix.
   /// - Precondition: the band lies within the matrix.
   public func columns(_ range: Range<Int>) -> MutableMatrixView {
     precondition(
-      range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of a matrix that has \(columns)")
+      range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of a matrix that has \(columns)"
+    )
     return MutableMatrixView(base + range.lowerBound, rows: rows, columns: range.count, rowStride: rowStride)
   }
 
   /// A band of rows of this matrix.
   /// - Precondition: the band lies within the matrix.
   public func rows(_ range: Range<Int>) -> MutableMatrixView {
-    precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix that has \(rows)")
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix that has \(rows)")
     return MutableMatrixView(row(range.lowerBound), rows: range.count, columns: columns, rowStride: rowStride)
   }
 }

@@ -14,7 +14,9 @@ public final class Decoder: Sendable {
   public let unknownConfigurationFields: [String]
 
   /// Assembles a decoder of weights that are in memory already.
-  init(configuration: DecoderConfiguration, weights: DecoderWeights, unknownConfigurationFields: [String] = []) {
+  init(
+    configuration: DecoderConfiguration, weights: DecoderWeights, unknownConfigurationFields: [String] = []
+  ) {
     self.configuration = configuration
     self.weights = weights
     self.unknownConfigurationFields = unknownConfigurationFields

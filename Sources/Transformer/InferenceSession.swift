@@ -27,7 +27,8 @@ public final class InferenceSession {
   ///   - maximumRows: sequences that may be decoded side by side.
   ///   - chunkSize: tokens of a prompt that are run at once; memory for activations grows with it.
   public init(
-    decoder: Decoder, engine: any ComputeEngine, capacity: Int? = nil, maximumRows: Int = 1, chunkSize: Int = 512
+    decoder: Decoder, engine: any ComputeEngine, capacity: Int? = nil, maximumRows: Int = 1,
+    chunkSize: Int = 512
   ) throws {
     precondition(chunkSize > 0 && maximumRows > 0)
     let configuration = decoder.configuration
@@ -96,14 +97,18 @@ public final class InferenceSession {
   public func step(_ tokens: [Int]) throws -> UnsafeMutableBufferPointer<Float> {
     precondition(tokens.count == rowCount, "\(tokens.count) tokens for \(rowCount) rows")
     try check(tokens)
-    guard length < capacity else { throw DecoderError.contextExceeded(length: length + 1, capacity: capacity) }
+    guard length < capacity else {
+      throw DecoderError.contextExceeded(length: length + 1, capacity: capacity)
+    }
     let position = cache.length
     let (writes, plan) = cache.appendStep()
     let vocabulary = decoder.configuration.vocabularySize
-    let logits = MutableMatrixView(logitsBuffer.elements.baseAddress!, rows: tokens.count, columns: vocabulary)
+    let logits = MutableMatrixView(
+      logitsBuffer.elements.baseAddress!, rows: tokens.count, columns: vocabulary)
     decoder.forward(
       ForwardPass(
-        tokens: tokens, positions: [Int](repeating: position, count: tokens.count), writes: writes, plan: plan),
+        tokens: tokens, positions: [Int](repeating: position, count: tokens.count), writes: writes, plan: plan
+      ),
       engine: engine, buffers: buffers, cache: cache, scored: 0..<tokens.count, logits: logits)
     return UnsafeMutableBufferPointer(start: logits.base, count: tokens.count * vocabulary)
   }

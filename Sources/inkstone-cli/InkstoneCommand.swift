@@ -22,7 +22,8 @@ struct InkstoneCommand: AsyncParsableCommand {
       """,
     version: versionText,
     subcommands: [
-      GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self, DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
+      GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
+      DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
       BenchCommand.self, DoctorCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)

@@ -14,28 +14,32 @@ import Testing
     for word in words { #expect(outcome.errorLine.contains(word), "\(arguments): \(outcome.errorLine)") }
   }
 
-  @Test(arguments: [
-    (["--prompt-ids", "1,2", "-n", "0"], ["--max-new-tokens"]),
-    (["--prompt-ids", "1,2", "--temp", "-1"], ["--temperature", "-1"]),
-    (["--prompt-ids", "1,2", "--top-p", "1.5"], ["--top-p"]),
-    (["--prompt-ids", "1,2", "--num-beams", "0"], ["--num-beams"]),
-    (["--prompt-ids", "1,2", "--num-beams", "2", "--num-return-sequences", "3"], ["num_return_sequences", "num_beams"]),
-    (["--prompt-ids", "1,2", "--num-return-sequences", "3"], ["num_return_sequences"]),
-    (["--prompt-ids", "1,2", "--max-length", "2"], ["max_length"]),
-    (["--prompt-ids", "1,2", "--do-sample", "--temp", "0"], ["--do-sample", "--temp"]),
-    (["--prompt-ids", "1,2", "-v", "-q"], ["--verbose", "--quiet"]),
-    (["--prompt-ids", "1,2", "a text"], ["more than once"]),
-    (["--prompt-ids", "1,99999"], ["99999"]),
-    (["--prompt-ids", "1,x"], ["--prompt-ids", "x"]),
-    (["--prompt-ids", ""], ["prompt"]),
-    (["--prompt-ids", "1", "--threads", "0"], ["--threads"]),
-    (["--prompt-ids", "1", "--ctx-size", "0"], ["--ctx-size"]),
-    (["--prompt-ids", "1", "--ctx-size", "1"], ["context"]),
-    (["--prompt-ids", "1", "--generation-config", "/nonexistent/g.json"], ["/nonexistent/g.json"]),
-    (["--prompt-ids", "1", "-o", "/nonexistent/out.txt"], ["/nonexistent"]),
-    (["a text"], ["no tokenizer", "--prompt-ids"]),
-    (["--prompt-ids", "1", "--early-stopping", "--no-such-flag"], ["--no-such-flag"]),
-  ] as [([String], [String])])
+  @Test(
+    arguments: [
+      (["--prompt-ids", "1,2", "-n", "0"], ["--max-new-tokens"]),
+      (["--prompt-ids", "1,2", "--temp", "-1"], ["--temperature", "-1"]),
+      (["--prompt-ids", "1,2", "--top-p", "1.5"], ["--top-p"]),
+      (["--prompt-ids", "1,2", "--num-beams", "0"], ["--num-beams"]),
+      (
+        ["--prompt-ids", "1,2", "--num-beams", "2", "--num-return-sequences", "3"],
+        ["num_return_sequences", "num_beams"]
+      ),
+      (["--prompt-ids", "1,2", "--num-return-sequences", "3"], ["num_return_sequences"]),
+      (["--prompt-ids", "1,2", "--max-length", "2"], ["max_length"]),
+      (["--prompt-ids", "1,2", "--do-sample", "--temp", "0"], ["--do-sample", "--temp"]),
+      (["--prompt-ids", "1,2", "-v", "-q"], ["--verbose", "--quiet"]),
+      (["--prompt-ids", "1,2", "a text"], ["more than once"]),
+      (["--prompt-ids", "1,99999"], ["99999"]),
+      (["--prompt-ids", "1,x"], ["--prompt-ids", "x"]),
+      (["--prompt-ids", ""], ["prompt"]),
+      (["--prompt-ids", "1", "--threads", "0"], ["--threads"]),
+      (["--prompt-ids", "1", "--ctx-size", "0"], ["--ctx-size"]),
+      (["--prompt-ids", "1", "--ctx-size", "1"], ["context"]),
+      (["--prompt-ids", "1", "--generation-config", "/nonexistent/g.json"], ["/nonexistent/g.json"]),
+      (["--prompt-ids", "1", "-o", "/nonexistent/out.txt"], ["/nonexistent"]),
+      (["a text"], ["no tokenizer", "--prompt-ids"]),
+      (["--prompt-ids", "1", "--early-stopping", "--no-such-flag"], ["--no-such-flag"]),
+    ] as [([String], [String])])
   func refuses(flags: [String], words: [String]) throws {
     try expectRefusal(["generate", "-m", CommandRunner.plain] + flags, naming: words)
   }
@@ -47,7 +51,8 @@ import Testing
 
   @Test func models() throws {
     try expectRefusal(["generate", "--prompt-ids", "1"], naming: ["-m", "INKSTONE_MODEL"])
-    try expectRefusal(["generate", "-m", "/nonexistent", "--prompt-ids", "1"], naming: ["/nonexistent/config.json"])
+    try expectRefusal(
+      ["generate", "-m", "/nonexistent", "--prompt-ids", "1"], naming: ["/nonexistent/config.json"])
     try CommandRunner.withTemporaryFolder { folder in
       try expectRefusal(["generate", "-m", folder, "--prompt-ids", "1"], naming: ["config.json"])
       func write(_ name: String, _ text: String) throws {
@@ -58,7 +63,8 @@ import Testing
       try write("config.json", "{\"model_type\": \"gpt2\", \"n_embd\": 10, \"n_head\": 3}")
       try expectRefusal(["inspect", "-m", folder], naming: ["config.json", "n_head", "n_embd"])
       try write("config.json", "{\"model_type\": \"gpt2\", \"activation_function\": \"snake\"}")
-      try expectRefusal(["inspect", "-m", folder], naming: ["config.json", "activation_function", "snake", "gelu_new"])
+      try expectRefusal(
+        ["inspect", "-m", folder], naming: ["config.json", "activation_function", "snake", "gelu_new"])
       try write("config.json", String(repeating: "[", count: 100_000))
       try expectRefusal(["inspect", "-m", folder], naming: ["config.json", "deep"])
       try write("config.json", "")
@@ -70,7 +76,8 @@ import Testing
   @Test func disagreement() throws {
     try CommandRunner.withTemporaryFolder { folder in
       let source = CommandRunner.plain
-      try FileManager.default.copyItem(atPath: source + "/model.safetensors", toPath: folder + "/model.safetensors")
+      try FileManager.default.copyItem(
+        atPath: source + "/model.safetensors", toPath: folder + "/model.safetensors")
       let config = try String(contentsOfFile: source + "/config.json", encoding: .utf8)
       let layers = try #require(try JSONValue.parse(config)["n_layer"]?.int)
       func write(_ field: String, _ value: Int) throws {
@@ -79,9 +86,11 @@ import Testing
         try Data(changed.utf8).write(to: URL(filePath: folder + "/config.json"))
       }
       try write("n_layer", layers + 1)
-      try expectRefusal(["generate", "-m", folder, "--prompt-ids", "1"], naming: ["h.\(layers).", "missing"])
+      try expectRefusal(
+        ["generate", "-m", folder, "--prompt-ids", "1"], naming: ["h.\(layers).", "missing"])
       try write("n_layer", layers - 1)
-      try expectRefusal(["generate", "-m", folder, "--prompt-ids", "1"], naming: ["h.\(layers - 1).", "unknown"])
+      try expectRefusal(
+        ["generate", "-m", folder, "--prompt-ids", "1"], naming: ["h.\(layers - 1).", "unknown"])
       try write("vocab_size", 7)
       try expectRefusal(["generate", "-m", folder, "--prompt-ids", "1"], naming: ["wte.weight", "shape"])
       try write("n_layer", 2_000_000_000)
@@ -107,7 +116,8 @@ import Testing
     let pipe = Pipe()
     try pipe.fileHandleForReading.close()
     let closed = try CommandRunner.run(
-      ["generate", "-m", CommandRunner.plain, "--prompt-ids", "1", "-n", "3"], output: pipe.fileHandleForWriting)
+      ["generate", "-m", CommandRunner.plain, "--prompt-ids", "1", "-n", "3"],
+      output: pipe.fileHandleForWriting)
     #expect(closed.status == 2 && !closed.signaled)
     #expect(closed.errorLine.contains("standard output"))
   }

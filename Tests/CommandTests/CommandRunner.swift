@@ -13,8 +13,10 @@ enum CommandRunner {
     var errorLine: String { errors.trimmingCharacters(in: .newlines) }
   }
 
-  static let fixtures = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Reference/Fixtures")
-    .standardizedFileURL.path
+  static let fixtures = URL(filePath: #filePath).deletingLastPathComponent().appending(
+    path: "../Reference/Fixtures"
+  )
+  .standardizedFileURL.path
   static let plain = fixtures + "/gpt2-plain"
 
   /// The executable lies beside the bundle of tests.
@@ -62,7 +64,8 @@ enum CommandRunner {
     process.waitUntilExit()
     return Outcome(
       status: process.terminationStatus, output: String(decoding: text, as: UTF8.self),
-      errors: String(decoding: message, as: UTF8.self), signaled: process.terminationReason == .uncaughtSignal)
+      errors: String(decoding: message, as: UTF8.self), signaled: process.terminationReason == .uncaughtSignal
+    )
   }
 
   /// A folder of its own that goes away again.

@@ -28,9 +28,12 @@ import Testing
 
   @Test func spellingsOfOtherToolsMeanTheSame() throws {
     func ids(_ flags: [String]) throws -> JSONValue? {
-      try json(["generate", "-m", model, "--prompt-ids", "5,6", "--json"] + flags)["sequences"]?.array?.first?["token_ids"]
+      try json(["generate", "-m", model, "--prompt-ids", "5,6", "--json"] + flags)["sequences"]?.array?
+        .first?["token_ids"]
     }
-    let plain = try ids(["-n", "6", "--num-beams", "3", "--no-repeat-ngram-size", "2", "--early-stopping", "true"])
+    let plain = try ids([
+      "-n", "6", "--num-beams", "3", "--no-repeat-ngram-size", "2", "--early-stopping", "true",
+    ])
     for flags in [
       ["--max_new_tokens", "6", "--num_beams", "3", "--no_repeat_ngram_size", "2", "--early_stopping"],
       ["--n-predict=6", "--num-beams=3", "--early-stopping", "--no-repeat-ngram-size", "2"],
@@ -53,7 +56,9 @@ import Testing
 
   @Test func samplingDependsOnTheSeedAlone() throws {
     func ids(_ flags: [String]) throws -> JSONValue? {
-      try json(["generate", "-m", model, "--prompt-ids", "5,6", "-n", "12", "--temp", "1.5", "--json"] + flags)["sequences"]
+      try json(
+        ["generate", "-m", model, "--prompt-ids", "5,6", "-n", "12", "--temp", "1.5", "--json"] + flags)[
+          "sequences"]
     }
     let first = try ids(["--seed", "7"])
     #expect(try ids(["--seed", "7"]) == first)
@@ -131,13 +136,15 @@ import Testing
   }
 
   @Test(arguments: [
-    [], ["generate"], ["score"], ["perplexity"], ["tokenize"], ["detokenize"], ["inspect"], ["verify"], ["doctor"],
+    [], ["generate"], ["score"], ["perplexity"], ["tokenize"], ["detokenize"], ["inspect"], ["verify"],
+    ["doctor"],
   ])
   func helpBeginsWithExamples(command: [String]) throws {
     for flag in ["-h", "--help"] {
       let outcome = try CommandRunner.run(command + [flag])
       #expect(outcome.status == 0)
-      #expect(outcome.output.split(separator: "\n").prefix(3).contains { $0.hasPrefix("Examples:") }, "\(command)")
+      #expect(
+        outcome.output.split(separator: "\n").prefix(3).contains { $0.hasPrefix("Examples:") }, "\(command)")
     }
   }
 

@@ -4,8 +4,10 @@ import Testing
 
 /// The committed models, each with what transformers computed for it.
 enum Fixtures {
-  static let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Reference/Fixtures")
-    .standardizedFileURL.path
+  static let root = URL(filePath: #filePath).deletingLastPathComponent().appending(
+    path: "../Reference/Fixtures"
+  )
+  .standardizedFileURL.path
 
   static let names: [String] = {
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? []

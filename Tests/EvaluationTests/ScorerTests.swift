@@ -29,7 +29,9 @@ import Testing
   }
 
   /// Windows against a direct computation: each token after exactly the tokens that its window gives it.
-  @Test(arguments: [(90, 48, 24), (90, 48, 47), (90, 20, 7), (30, 48, 24), (49, 48, 1), (2, 48, 24), (100, 2, 1)])
+  @Test(arguments: [
+    (90, 48, 24), (90, 48, 47), (90, 20, 7), (30, 48, 24), (49, 48, 1), (2, 48, 24), (100, 2, 1),
+  ])
   func everyTokenIsScoredOnceWithTheMostContext(count: Int, window: Int, stride: Int) throws {
     let tokens = tokens(count)
     let scorer = Scorer(decoder: model.decoder, engine: BLASEngine(threadCount: 1))
@@ -60,6 +62,8 @@ import Testing
     #expect(throws: DecoderError.self) { try scorer.logProbabilities(of: tokens(49)) }
     #expect(throws: ScoringError.self) { try scorer.perplexity(of: tokens(60), byteCount: 1, window: 49) }
     #expect(throws: ScoringError.self) { try scorer.perplexity(of: tokens(60), byteCount: 1, window: 1) }
-    #expect(throws: ScoringError.self) { try scorer.perplexity(of: tokens(60), byteCount: 1, window: 8, stride: 8) }
+    #expect(throws: ScoringError.self) {
+      try scorer.perplexity(of: tokens(60), byteCount: 1, window: 8, stride: 8)
+    }
   }
 }

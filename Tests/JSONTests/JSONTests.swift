@@ -17,7 +17,8 @@ import Testing
   }
 
   @Test(arguments: [
-    "", " ", "{", "[1,", "{\"a\"}", "nul", "1 2", "[1e999]", "\"\u{1}\"", "{\"a\": 1,}", "NaN", "'a'", "[1] x",
+    "", " ", "{", "[1,", "{\"a\"}", "nul", "1 2", "[1e999]", "\"\u{1}\"", "{\"a\": 1,}", "NaN", "'a'",
+    "[1] x",
   ])
   func refuses(_ text: String) {
     #expect(throws: JSONError.self) { try JSONValue.parse(text) }
@@ -31,7 +32,9 @@ import Testing
   }
 
   @Test func writesWhatItReads() throws {
-    let value: JSONValue = ["t": "\"\\\u{1}\u{7F}人\n", "n": [0.1, -3, 1e-7], "e": [:], "l": [[1, 2], []], "x": nil]
+    let value: JSONValue = [
+      "t": "\"\\\u{1}\u{7F}人\n", "n": [0.1, -3, 1e-7], "e": [:], "l": [[1, 2], []], "x": nil,
+    ]
     #expect(try JSONValue.parse(value.text()) == value)
     #expect(try JSONValue.parse(value.text(.indented)) == value)
     #expect(JSONValue.number(.nan).text() == "null")

@@ -60,7 +60,9 @@ import Testing
     let queries = random.floats(rows * (shape.queryWidth + 5))
 
     var results: [[Float]] = []
-    for engine in [NaiveEngine(), BLASEngine(threadCount: 1), BLASEngine(threadCount: 2)] as [any ComputeEngine] {
+    for engine in [NaiveEngine(), BLASEngine(threadCount: 1), BLASEngine(threadCount: 2)]
+      as [any ComputeEngine]
+    {
       var output = [Float](repeating: 7, count: rows * (shape.queryWidth + 2))
       keys.withUnsafeMutableBufferPointer { keys in
         values.withUnsafeMutableBufferPointer { values in
@@ -68,13 +70,15 @@ import Testing
             output.withUnsafeMutableBufferPointer { output in
               engine.attention(
                 queries: MatrixView(
-                  queries.baseAddress!, rows: rows, columns: shape.queryWidth, rowStride: shape.queryWidth + 5),
+                  queries.baseAddress!, rows: rows, columns: shape.queryWidth, rowStride: shape.queryWidth + 5
+                ),
                 layer: KeyValueLayer(
                   keys: keys.baseAddress!, values: values.baseAddress!, slotStride: slotStride,
                   headStride: headStride),
                 plan: plan, shape: shape, scale: scale,
                 into: MutableMatrixView(
-                  output.baseAddress!, rows: rows, columns: shape.queryWidth, rowStride: shape.queryWidth + 2))
+                  output.baseAddress!, rows: rows, columns: shape.queryWidth, rowStride: shape.queryWidth + 2)
+              )
             }
           }
         }
@@ -106,7 +110,8 @@ import Testing
           }
         }
         let scores = offsets.map { offset in
-          (0..<dimension).reduce(0.0) { $0 + Double(queries[query + $1]) * Double(keys[offset + $1]) } * Double(scale)
+          (0..<dimension).reduce(0.0) { $0 + Double(queries[query + $1]) * Double(keys[offset + $1]) }
+            * Double(scale)
         }
         let maximum = scores.max()!
         let weights = scores.map { exp($0 - maximum) }
@@ -118,7 +123,8 @@ import Testing
           for (engine, result) in zip(["naive", "blas"], results) {
             // Scores reach scale·dimension ≈ 130: their rounding, 130·2⁻²⁴, is a relative error of the weights.
             #expect(
-              abs(Double(result[row * (shape.queryWidth + 2) + head * dimension + channel]) - expected) < 2e-5,
+              abs(Double(result[row * (shape.queryWidth + 2) + head * dimension + channel]) - expected)
+                < 2e-5,
               "\(engine), seed \(seed), row \(row), head \(head), channel \(channel)")
           }
         }

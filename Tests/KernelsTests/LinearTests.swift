@@ -5,7 +5,9 @@ import Testing
   /// Both engines against sums in Double; n·2⁻²⁴ times the sum of magnitudes bounds a float sum of n terms.
   @Test(arguments: [LinearWeight.Layout.outputMajor, .inputMajor])
   func equalsADoubleReference(layout: LinearWeight.Layout) {
-    let engines: [any ComputeEngine] = [NaiveEngine(), BLASEngine(threadCount: 1), BLASEngine(threadCount: 2)]
+    let engines: [any ComputeEngine] = [
+      NaiveEngine(), BLASEngine(threadCount: 1), BLASEngine(threadCount: 2),
+    ]
     for (rows, inputs, outputs) in [
       (1, 1, 1), (1, 7, 3), (2, 8, 9), (7, 63, 65), (9, 64, 1), (1, 65, 400), (3, 33, 1031), (1, 768, 2304),
       (5, 96, 768),
@@ -18,7 +20,8 @@ import Testing
       let before = random.floats(rows * stride)
       for engine in engines {
         for (hasBias, epilogue) in [
-          (true, LinearEpilogue.store), (false, .store), (true, .add), (false, .add), (true, .activate(.relu)),
+          (true, LinearEpilogue.store), (false, .store), (true, .add), (false, .add),
+          (true, .activate(.relu)),
           (false, .activate(.relu)),
         ] {
           var y = before

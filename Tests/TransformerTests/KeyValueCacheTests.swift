@@ -73,13 +73,15 @@ import Testing
   @Test func refusesWhatNoAddressSpaceHolds() {
     #expect(throws: DecoderError.self) {
       _ = try KeyValueCache(
-        layerCount: 1 << 30, shape: AttentionShape(queryHeadCount: 1, keyValueHeadCount: 1, headDimension: 1 << 20),
+        layerCount: 1 << 30,
+        shape: AttentionShape(queryHeadCount: 1, keyValueHeadCount: 1, headDimension: 1 << 20),
         capacity: 1 << 16, maximumRows: 1)
     }
   }
 }
 
 extension KeyValueRun: Hashable {
+  /// By place; runs that differ in length alone may collide.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(slot)
     hasher.combine(start)

@@ -27,7 +27,8 @@ struct NanoSortTests {
         for (index, value) in values.enumerated() {
           let reference = all[start + index]
           guard value != reference else { continue }
-          #expect(abs(value - reference) <= tolerance * (1 + abs(reference)), "\(name) row \(row) at \(index)")
+          #expect(
+            abs(value - reference) <= tolerance * (1 + abs(reference)), "\(name) row \(row) at \(index)")
         }
       }
 
@@ -39,16 +40,22 @@ struct NanoSortTests {
         _ = try session.append(
           tokens, logits: MutableMatrixView(buffer.baseAddress!, rows: time, columns: 3),
           observe: { point, view in
-            seen[point] = (0..<view.rows).flatMap { Array(UnsafeBufferPointer(start: view.row($0), count: view.columns)) }
+            seen[point] = (0..<view.rows).flatMap {
+              Array(UnsafeBufferPointer(start: view.row($0), count: view.columns))
+            }
           })
       }
 
       // Embeddings.
-      try expect("tok_emb", [batch, time, channels], tokens.flatMap { token in
-        Array(UnsafeBufferPointer(start: weights.tokenEmbedding + token * channels, count: channels))
-      })
-      try expect("pos_emb", [1, time, channels], Array(
-        UnsafeBufferPointer(start: weights.positionEmbedding, count: time * channels)))
+      try expect(
+        "tok_emb", [batch, time, channels],
+        tokens.flatMap { token in
+          Array(UnsafeBufferPointer(start: weights.tokenEmbedding + token * channels, count: channels))
+        })
+      try expect(
+        "pos_emb", [1, time, channels],
+        Array(
+          UnsafeBufferPointer(start: weights.positionEmbedding, count: time * channels)))
       let x = try #require(seen[.embedding])
       try expect("x", [batch, time, channels], x)
 
@@ -60,17 +67,21 @@ struct NanoSortTests {
         qkv[t * 3 * channels + part * channels + head * dimension + d]
       }
       for (part, name) in ["q", "k", "v"].enumerated() {
-        try expect(name, [batch, heads, time, dimension], (0..<heads).flatMap { h in
-          (0..<time).flatMap { t in (0..<dimension).map { head(part, h, t, $0) } }
-        })
+        try expect(
+          name, [batch, heads, time, dimension],
+          (0..<heads).flatMap { h in
+            (0..<time).flatMap { t in (0..<dimension).map { head(part, h, t, $0) } }
+          })
       }
       var scores: [Float] = []
       var attention: [Float] = []
       for h in 0..<heads {
         for t in 0..<time {
           let row = (0..<time).map { s -> Float in
-            s > t ? -.infinity : (0..<dimension).reduce(0) { $0 + head(0, h, t, $1) * head(1, h, s, $1) }
-              * decoder.configuration.attentionScale(layer: 0)
+            s > t
+              ? -.infinity
+              : (0..<dimension).reduce(0) { $0 + head(0, h, t, $1) * head(1, h, s, $1) }
+                * decoder.configuration.attentionScale(layer: 0)
           }
           scores += row
           let total = row.reduce(0) { $0 + exp($1) }
@@ -87,7 +98,8 @@ struct NanoSortTests {
           output.withUnsafeMutableBufferPointer { output in
             engine.linear(
               MatrixView(input.baseAddress!, rows: time, columns: weight.inputs), weight,
-              into: MutableMatrixView(output.baseAddress!, rows: time, columns: weight.outputs), epilogue: .store)
+              into: MutableMatrixView(output.baseAddress!, rows: time, columns: weight.outputs),
+              epilogue: .store)
           }
         }
         return output

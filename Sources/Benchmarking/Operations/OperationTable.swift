@@ -44,9 +44,8 @@ struct OperationTable {
     let activate = LinearEpilogue.activate(configuration.activation)
     let lengths = [promptLength, min(2 * promptLength, configuration.contextLength)]
     let longer = lengths[1] > lengths[0] ? [lengths[1]] : []
-    var operations: [() -> Operation] = []
-    for rows in [promptLength, 1] {
-      operations += [
+    func products(_ rows: Int) -> [() -> Operation] {
+      [
         { linear("QKV product", rows, channels, fused, layout, .store) },
         { linear("attention output product", rows, attention.queryWidth, channels, layout, .add) },
         { linear("feed-forward product 1", rows, channels, inner, layout, .store) },
@@ -54,12 +53,14 @@ struct OperationTable {
         { linear("head product", rows, channels, configuration.vocabularySize, .outputMajor, .store) },
       ]
     }
+    var operations = products(promptLength)
     operations.append { linear("product 1 with activation", promptLength, channels, inner, layout, activate) }
     for length in [promptLength] + longer { operations.append { promptAttention(length) } }
-    operations.append { stepAttention(positions: lengths[1]) }
     for length in [promptLength] + longer { operations.append { softmax(length) } }
     operations.append { layerNorm(promptLength) }
     operations.append { activation(promptLength) }
+    operations += products(1)
+    operations.append { stepAttention(positions: lengths[1]) }
     return operations
   }
 
@@ -232,7 +233,7 @@ struct OperationTable {
     let activation = configuration.activation
     // Two units in the last place of results up to 8.
     return inPlace(
-      activation.rawValue, rows: rows, columns: columns, amplitude: 8, tolerance: 2e-6,
+      "activation, \(activation.rawValue)", rows: rows, columns: columns, amplitude: 8, tolerance: 2e-6,
       fast: { x in
         pool.run(rows, grain: max(1, 16_384 / columns)) {
           activate(MutableMatrixView(x, rows: rows, columns: columns).rows($0), bias: nil, activation)

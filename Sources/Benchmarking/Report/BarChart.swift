@@ -59,6 +59,7 @@ public struct BarChart: Sendable {
     let factorLeft = BarChart.labelWidth + 20
     body += text(factorLeft, y, "times faster than naive Swift", "head")
     body += text(BarChart.fractionLeft, y, "share of the machine's limit", "head")
+    body += text(BarChart.width - 20, y, "rate", "head end")
     y += 12
     let top = y
     var rows = ""
@@ -89,7 +90,8 @@ public struct BarChart: Sendable {
       .detail { font-size: 11.5px; text-anchor: end; }
       .grid { stroke: #7a828c; stroke-opacity: 0.28; }
       .limit { stroke: #7a828c; stroke-dasharray: 4 3; }
-      .spread { stroke: #7a828c; stroke-width: 1.5; }
+      .end { text-anchor: end; }
+      .spread { stroke: #5d6570; stroke-width: 2; }
       .factor { fill: #d9822b; }
       .fraction { fill: #3b8ec2; }
       </style>
@@ -129,10 +131,7 @@ public struct BarChart: Sendable {
     out += text(BarChart.labelWidth + 8, middle + 4, row.detail, "detail")
     for (left, statistics, length, kind, words) in [
       (factorLeft, row.factor, factorLength, "factor", figure(row.factor.median) + " ×"),
-      (
-        BarChart.fractionLeft, row.fraction, fractionLength, "fraction",
-        "\(percent(row.fraction.median)) · \(row.rate)"
-      ),
+      (BarChart.fractionLeft, row.fraction, fractionLength, "fraction", percent(row.fraction.median)),
     ] {
       let (bar, end) = (length(statistics.median), length(statistics.upperQuartile))
       let from = fixed(Double(left) + length(statistics.lowerQuartile), 1)
@@ -142,6 +141,7 @@ public struct BarChart: Sendable {
         "<line class=\"spread\" x1=\"\(from)\" x2=\"\(fixed(Double(left) + end, 1))\" y1=\"\(middle)\" y2=\"\(middle)\"/>\n"
       out += text(Int(Double(left) + max(bar, end)) + 6, middle + 4, words, "value")
     }
+    out += text(BarChart.width - 20, middle + 4, row.rate, "detail")
     return out
   }
 
@@ -157,7 +157,8 @@ public struct BarChart: Sendable {
       out += text(x, bottom + 16, "\(power) ×", "tick")
       power *= 10
     }
-    for quarter in 0...Int(largestFraction * 4) {
+    let step = largestFraction > 1.25 ? 2 : 1
+    for quarter in stride(from: 0, through: Int(largestFraction * 4), by: step) {
       let x = BarChart.fractionLeft + Int(fractionLength(Double(quarter) / 4))
       line(x, quarter == 4 ? "limit" : "grid")
       out += text(x, bottom + 16, "\(quarter * 25) %", "tick")

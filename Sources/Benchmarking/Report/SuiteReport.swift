@@ -77,15 +77,16 @@ public struct SuiteReport: Sendable {
   }
 
   private func line(_ operation: OperationMeasurement) -> Line {
-    Line(
-      group: "operations", name: operation.name, shape: operation.shape,
+    let group = operation.naiveRows.all == 1 ? "one token" : "prompt"
+    return Line(
+      group: group, name: operation.name, shape: operation.shape,
       time: timeText(operation.times.median),
       naiveTime: timeText(operation.naiveTimes.median),
       rate: figure(operation.rate / 1e9) + " " + operation.unit,
       factor: operation.factor, fraction: operation.fractionOfLimit, limitName: operation.limitName,
       error: scientific(operation.error),
       cells: cells(
-        "operations", operation.name, operation.shape, operation.unit, operation.rate / 1e9,
+        group, operation.name, operation.shape, operation.unit, operation.rate / 1e9,
         operation.limitName,
         operation.limitRate / 1e9, operation.fractionOfLimit, operation.factor, operation.times,
         operation.naiveTimes, 1, operation.naiveRows, operation.error, operation.tolerance))
@@ -202,7 +203,7 @@ public struct SuiteReport: Sendable {
           + "\(machine.coreType) · \(machine.time.prefix(10)) · \(machine.commit)",
         "Limits of the same run: " + limitsText,
       ],
-      groups: ["whole model", "operations"].map { group in
+      groups: ["whole model", "prompt", "one token"].map { group in
         BarChart.Group(
           name: group,
           rows: lines.filter { $0.group == group }.map { line in

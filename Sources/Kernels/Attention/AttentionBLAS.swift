@@ -41,7 +41,8 @@ func attendBlock(
       forEachRun(plan.ownRuns(of: row), upTo: .max) { run, column in
         BLAS.multiply(
           transposeB: true, m: group, n: run.count, k: dimension, alpha: scale, a: query + first * dimension,
-          strideA: dimension, b: keys + run.slot * layer.slotStride + run.start * dimension, strideB: dimension,
+          strideA: dimension, b: keys + run.slot * layer.slotStride + run.start * dimension,
+          strideB: dimension,
           c: scores + first * columns + shared + column, strideC: columns)
       }
     }
@@ -70,7 +71,8 @@ func attendBlock(
       let first = (row - rows.lowerBound) * group
       forEachRun(plan.ownRuns(of: row), upTo: .max) { run, column in
         BLAS.multiply(
-          m: group, n: dimension, k: run.count, a: scores + first * columns + shared + column, strideA: columns,
+          m: group, n: dimension, k: run.count, a: scores + first * columns + shared + column,
+          strideA: columns,
           b: values + run.slot * layer.slotStride + run.start * dimension, strideB: dimension, beta: 1,
           c: output + first * dimension, strideC: dimension)
       }

@@ -1,6 +1,7 @@
 /// Copies some heads of new keys and values to their places in a cache.
 func storeKeyValues(
-  keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun], shape: AttentionShape,
+  keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
+  shape: AttentionShape,
   heads: Range<Int>
 ) {
   let dimension = shape.headDimension

@@ -57,7 +57,8 @@ public final class BLASEngine: ComputeEngine {
       let out = y.columns(columns)
       let outputMajor = weight.layout == .outputMajor
       BLAS.multiply(
-        transposeB: outputMajor, m: x.rows, n: columns.count, k: weight.inputs, a: x.base, strideA: x.rowStride,
+        transposeB: outputMajor, m: x.rows, n: columns.count, k: weight.inputs, a: x.base,
+        strideA: x.rowStride,
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
         strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
         strideC: out.rowStride)
@@ -81,9 +82,11 @@ public final class BLASEngine: ComputeEngine {
 
   /// Copies rows into the cache, a task per head.
   public func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun], shape: AttentionShape
+    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
+    shape: AttentionShape
   ) {
-    pool.run(shape.keyValueHeadCount, grain: max(1, 16_384 / max(1, keys.rows * shape.headDimension))) { heads in
+    pool.run(shape.keyValueHeadCount, grain: max(1, 16_384 / max(1, keys.rows * shape.headDimension))) {
+      heads in
       storeKeyValues(keys: keys, values: values, in: layer, at: places, shape: shape, heads: heads)
     }
   }
@@ -100,7 +103,8 @@ public final class BLASEngine: ComputeEngine {
       let block = blocks - 1 - task / shape.keyValueHeadCount
       attendBlock(
         queries: queries, layer: layer, plan: plan, shape: shape, scale: scale, into: y,
-        head: task % shape.keyValueHeadCount, rows: block * blockRows..<min((block + 1) * blockRows, queries.rows))
+        head: task % shape.keyValueHeadCount,
+        rows: block * blockRows..<min((block + 1) * blockRows, queries.rows))
     }
   }
 

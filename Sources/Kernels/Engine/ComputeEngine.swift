@@ -42,7 +42,8 @@ public protocol ComputeEngine: Sendable {
   ///   - layer: where they are kept.
   ///   - places: the slots and positions of the R rows, in order.
   func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun], shape: AttentionShape)
+    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
+    shape: AttentionShape)
 
   /// Scaled dot-product attention over cached keys and values.  y = softmax(s·q·Kᵀ)·V, per head
   /// - Parameters:

@@ -41,7 +41,8 @@ public final class NaiveEngine: ComputeEngine {
 
   /// Copies rows into the cache.
   public func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun], shape: AttentionShape
+    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
+    shape: AttentionShape
   ) {
     storeKeyValues(
       keys: keys, values: values, in: layer, at: places, shape: shape, heads: 0..<shape.keyValueHeadCount)

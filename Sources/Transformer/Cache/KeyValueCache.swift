@@ -72,7 +72,8 @@ public final class KeyValueCache {
   public func layer(_ index: Int) -> KeyValueLayer {
     precondition(index < layerCount)
     let keys = base + 2 * index * layerStride
-    return KeyValueLayer(keys: keys, values: keys + layerStride, slotStride: slotStride, headStride: headStride)
+    return KeyValueLayer(
+      keys: keys, values: keys + layerStride, slotStride: slotStride, headStride: headStride)
   }
 
   /// Forgets everything and gives the memory back to the system.
@@ -123,7 +124,8 @@ public final class KeyValueCache {
     for (row, parent) in parents.enumerated() {
       precondition(parent >= 0 && parent < rowCount, "row \(parent) of \(rowCount)")
       spare.replaceSubrange(
-        row * capacity..<row * capacity + length, with: origins[parent * capacity..<parent * capacity + length])
+        row * capacity..<row * capacity + length,
+        with: origins[parent * capacity..<parent * capacity + length])
     }
     swap(&origins, &spare)
     rowCount = parents.count

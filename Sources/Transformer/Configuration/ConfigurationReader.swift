@@ -43,7 +43,9 @@ struct ConfigurationReader {
   /// A whole number of at least `minimum`; `nil` when absent or `null`.
   func optionalInteger(_ names: String..., minimum: Int = 1) throws -> Int? {
     guard let (name, value) = value(names) else { return nil }
-    guard let number = value.int else { throw error(name, "must be a whole number, is \(value.text().prefix(60))") }
+    guard let number = value.int else {
+      throw error(name, "must be a whole number, is \(value.text().prefix(60))")
+    }
     // Products of a few extents must fit 64 bits; no real model comes near.
     guard (minimum...Int(Int32.max)).contains(number) else {
       throw error(name, "must be from \(minimum) to \(Int32.max), is \(number)")
@@ -71,7 +73,9 @@ struct ConfigurationReader {
   /// A truth value.
   func boolean(_ name: String, default fallback: Bool) throws -> Bool {
     guard let (_, value) = value([name]) else { return fallback }
-    guard let flag = value.bool else { throw error(name, "must be true or false, is \(value.text().prefix(60))") }
+    guard let flag = value.bool else {
+      throw error(name, "must be true or false, is \(value.text().prefix(60))")
+    }
     return flag
   }
 
@@ -91,7 +95,9 @@ struct ConfigurationReader {
         throw error(name, "must be a token id or a list of them, is \(value.text().prefix(60))")
       }
       return id
-    }.filter { (0..<vocabularySize).contains($0) }  // Some models name an id past their vocabulary: it never occurs.
+    }
+    // Some models name an id past their vocabulary: it never occurs.
+    .filter { (0..<vocabularySize).contains($0) }
   }
 
   /// Refuses a setting that changes the numbers in a way that the engine does not compute.

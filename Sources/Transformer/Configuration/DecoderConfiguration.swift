@@ -42,7 +42,6 @@ extension DecoderConfiguration {
     scalesAttentionByInverseLayer ? attentionScale / Float(layer + 1) : attentionScale
   }
 
-
   /// Bytes of keys and values that one position of one sequence costs.
   public var cacheBytesPerPosition: Int {
     2 * layerCount * attention.keyValueWidth * MemoryLayout<Float>.size

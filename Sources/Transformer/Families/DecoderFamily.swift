@@ -2,7 +2,9 @@ import JSON
 import Kernels
 
 /// Everything that the engine knows about one family of models: how its `config.json` reads and what its
-/// tensors are called. Adding a family means writing one of these and listing it in `all`.
+/// tensors are called.
+///
+/// Adding a family means writing one of these and listing it in `all`.
 struct DecoderFamily: Sendable {
   /// `model_type` values that this family answers to.
   let modelTypes: [String]
@@ -62,15 +64,20 @@ let neutralConfigurationFields: Set<String> = [
   "architectures", "attn_implementation", "attn_pdrop", "attention_dropout", "auto_map", "bos_token_id",
   "chunk_size_feed_forward", "cross_attention_hidden_size", "decoder_start_token_id", "dtype", "embd_pdrop",
   "eos_token_id", "finetuning_task", "gradient_checkpointing", "id2label", "initializer_range", "is_decoder",
-  "is_encoder_decoder", "keys_to_ignore_at_inference", "label2id", "model_type", "name_or_path", "output_attentions",
-  "output_hidden_states", "output_past", "pad_token_id", "prefix", "problem_type", "pruned_heads", "resid_pdrop",
+  "is_encoder_decoder", "keys_to_ignore_at_inference", "label2id", "model_type", "name_or_path",
+  "output_attentions",
+  "output_hidden_states", "output_past", "pad_token_id", "prefix", "problem_type", "pruned_heads",
+  "resid_pdrop",
   "return_dict", "sep_token_id", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
   "summary_type", "summary_use_proj", "task_specific_params", "tf_legacy_loss", "tie_encoder_decoder",
-  "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version", "use_bfloat16",
+  "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version",
+  "use_bfloat16",
   "use_cache", "n_ctx", "gradient_checkpointing_kwargs",
   // Generation settings that older models keep in config.json.
-  "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty",
-  "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
+  "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
+  "diversity_penalty",
+  "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
+  "no_repeat_ngram_size",
   "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores",
   "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
   "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",

@@ -15,13 +15,19 @@ extension DecoderFamily {
       guard channels.isMultiple(of: heads) else {
         throw reader.error("n_head", "\(heads) heads do not divide n_embd = \(channels)")
       }
-      try reader.require("add_cross_attention", toBe: { $0.bool == false }, because: "only decoders without an encoder")
-      try reader.require("pruned_heads", toBe: { $0.object?.members.isEmpty == true }, because: "save the pruned model as a new one")
-      try reader.require("quantization_config", toBe: { _ in false }, because: "use the unquantised checkpoint")
+      try reader.require(
+        "add_cross_attention", toBe: { $0.bool == false }, because: "only decoders without an encoder")
+      try reader.require(
+        "pruned_heads", toBe: { $0.object?.members.isEmpty == true },
+        because: "save the pruned model as a new one")
+      try reader.require(
+        "quantization_config", toBe: { _ in false }, because: "use the unquantised checkpoint")
 
       let name = try reader.string("activation_function", default: "gelu_new")
       guard let activation = Activation(named: name) else {
-        throw reader.error("activation_function", "\"\(name)\" is unknown; known: \(Activation.knownNames.joined(separator: ", "))")
+        throw reader.error(
+          "activation_function",
+          "\"\(name)\" is unknown; known: \(Activation.knownNames.joined(separator: ", "))")
       }
 
       let headDimension = channels / heads
@@ -32,7 +38,8 @@ extension DecoderFamily {
         contextLength: try reader.integer("n_positions", "max_position_embeddings", default: 1024),
         hiddenSize: channels,
         layerCount: layers,
-        attention: AttentionShape(queryHeadCount: heads, keyValueHeadCount: heads, headDimension: headDimension),
+        attention: AttentionShape(
+          queryHeadCount: heads, keyValueHeadCount: heads, headDimension: headDimension),
         attentionScale: scales ? 1 / Float(headDimension).squareRoot() : 1,
         scalesAttentionByInverseLayer: try reader.boolean("scale_attn_by_inverse_layer_idx", default: false),
         feedForwardSize: try reader.integer("n_inner", default: 4 * channels),
@@ -46,7 +53,8 @@ extension DecoderFamily {
     knownFields: neutralConfigurationFields.union([
       "n_embd", "hidden_size", "n_head", "num_attention_heads", "n_layer", "num_hidden_layers", "vocab_size",
       "n_positions", "max_position_embeddings", "n_inner", "activation_function", "layer_norm_epsilon",
-      "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention",
+      "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
+      "add_cross_attention",
       "quantization_config",
     ]),
     prefixes: ["transformer.", ""],
@@ -56,13 +64,15 @@ extension DecoderFamily {
       .finalNormWeight: .init(name: "ln_f.weight", shape: { [$0.hiddenSize] }),
       .finalNormBias: .init(name: "ln_f.bias", shape: { [$0.hiddenSize] }),
       .headWeight: .init(
-        name: "lm_head.weight", shape: { [$0.vocabularySize, $0.hiddenSize] }, isPrefixed: false, isOptional: true),
+        name: "lm_head.weight", shape: { [$0.vocabularySize, $0.hiddenSize] }, isPrefixed: false,
+        isOptional: true),
     ],
     layerTensors: [
       .attentionNormWeight: .init(name: "h.{layer}.ln_1.weight", shape: { [$0.hiddenSize] }),
       .attentionNormBias: .init(name: "h.{layer}.ln_1.bias", shape: { [$0.hiddenSize] }),
       .queryKeyValueWeight: .init(
-        name: "h.{layer}.attn.c_attn.weight", shape: { [$0.hiddenSize, 3 * $0.hiddenSize] }, layout: .inputMajor),
+        name: "h.{layer}.attn.c_attn.weight", shape: { [$0.hiddenSize, 3 * $0.hiddenSize] },
+        layout: .inputMajor),
       .queryKeyValueBias: .init(name: "h.{layer}.attn.c_attn.bias", shape: { [3 * $0.hiddenSize] }),
       .attentionOutputWeight: .init(
         name: "h.{layer}.attn.c_proj.weight", shape: { [$0.hiddenSize, $0.hiddenSize] }, layout: .inputMajor),
@@ -70,10 +80,12 @@ extension DecoderFamily {
       .feedForwardNormWeight: .init(name: "h.{layer}.ln_2.weight", shape: { [$0.hiddenSize] }),
       .feedForwardNormBias: .init(name: "h.{layer}.ln_2.bias", shape: { [$0.hiddenSize] }),
       .feedForwardInputWeight: .init(
-        name: "h.{layer}.mlp.c_fc.weight", shape: { [$0.hiddenSize, $0.feedForwardSize] }, layout: .inputMajor),
+        name: "h.{layer}.mlp.c_fc.weight", shape: { [$0.hiddenSize, $0.feedForwardSize] }, layout: .inputMajor
+      ),
       .feedForwardInputBias: .init(name: "h.{layer}.mlp.c_fc.bias", shape: { [$0.feedForwardSize] }),
       .feedForwardOutputWeight: .init(
-        name: "h.{layer}.mlp.c_proj.weight", shape: { [$0.feedForwardSize, $0.hiddenSize] }, layout: .inputMajor),
+        name: "h.{layer}.mlp.c_proj.weight", shape: { [$0.feedForwardSize, $0.hiddenSize] },
+        layout: .inputMajor),
       .feedForwardOutputBias: .init(name: "h.{layer}.mlp.c_proj.bias", shape: { [$0.hiddenSize] }),
     ],
     // Causal masks that were saved as if they were weights.

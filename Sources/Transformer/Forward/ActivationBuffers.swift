@@ -18,7 +18,8 @@ final class ActivationBuffers {
     let attention = configuration.attention
     residualBuffer = FloatBuffer(count: maximumRows * configuration.hiddenSize)
     normalizedBuffer = FloatBuffer(count: maximumRows * configuration.hiddenSize)
-    queryKeyValueBuffer = FloatBuffer(count: maximumRows * (attention.queryWidth + 2 * attention.keyValueWidth))
+    queryKeyValueBuffer = FloatBuffer(
+      count: maximumRows * (attention.queryWidth + 2 * attention.keyValueWidth))
     attendedBuffer = FloatBuffer(count: maximumRows * attention.queryWidth)
     feedForwardBuffer = FloatBuffer(count: maximumRows * configuration.feedForwardSize)
   }
@@ -34,10 +35,16 @@ final class ActivationBuffers {
   func normalized(_ rows: Int) -> MutableMatrixView { view(normalizedBuffer, rows, configuration.hiddenSize) }
   /// Queries, keys and values side by side, (R, (H + 2G)·D).
   func queryKeyValue(_ rows: Int) -> MutableMatrixView {
-    view(queryKeyValueBuffer, rows, configuration.attention.queryWidth + 2 * configuration.attention.keyValueWidth)
+    view(
+      queryKeyValueBuffer, rows,
+      configuration.attention.queryWidth + 2 * configuration.attention.keyValueWidth)
   }
   /// What attention gathered, (R, H·D).
-  func attended(_ rows: Int) -> MutableMatrixView { view(attendedBuffer, rows, configuration.attention.queryWidth) }
+  func attended(_ rows: Int) -> MutableMatrixView {
+    view(attendedBuffer, rows, configuration.attention.queryWidth)
+  }
   /// Between the feed-forward maps, (R, inner).
-  func feedForward(_ rows: Int) -> MutableMatrixView { view(feedForwardBuffer, rows, configuration.feedForwardSize) }
+  func feedForward(_ rows: Int) -> MutableMatrixView {
+    view(feedForwardBuffer, rows, configuration.feedForwardSize)
+  }
 }

@@ -93,7 +93,8 @@ extension Decoder {
         into: normalized)
       observe?(.feedForwardInput(layer: index), normalized.readOnly)
       engine.linear(
-        normalized.readOnly, block.feedForwardInput, into: hidden, epilogue: .activate(configuration.activation))
+        normalized.readOnly, block.feedForwardInput, into: hidden,
+        epilogue: .activate(configuration.activation))
       observe?(.activated(layer: index), hidden.readOnly)
       engine.linear(hidden.readOnly, block.feedForwardOutput, into: x, epilogue: .add)
       observe?(.block(layer: index), x.readOnly)
@@ -102,7 +103,8 @@ extension Decoder {
     // logits = norm(x)·Wᵀ, for the rows that are asked for
     let wanted = observe == nil ? scored : 0..<rows
     engine.layerNorm(
-      x.rows(wanted).readOnly, weight: weights.finalNorm.weight, bias: weights.finalNorm.bias, epsilon: epsilon,
+      x.rows(wanted).readOnly, weight: weights.finalNorm.weight, bias: weights.finalNorm.bias,
+      epsilon: epsilon,
       into: normalized.rows(wanted))
     observe?(.finalNorm, normalized.readOnly)
     guard !scored.isEmpty else { return }

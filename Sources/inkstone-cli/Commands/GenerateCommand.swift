@@ -53,18 +53,23 @@ struct GenerateCommand: ParsableCommand {
   @Flag(help: "Keep special tokens in the text.")
   var special = false
 
-  @Flag(name: [.customShort("v"), .customLong("verbose")], help: "Say on standard error what is used and how long it takes.")
+  @Flag(
+    name: [.customShort("v"), .customLong("verbose")],
+    help: "Say on standard error what is used and how long it takes.")
   var verbose = false
 
   @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing on standard error but errors.")
   var quiet = false
 
   func validate() throws {
-    if let contextSize, contextSize < 1 { throw ValidationError("--ctx-size must be 1 or more, is \(contextSize)") }
+    if let contextSize, contextSize < 1 {
+      throw ValidationError("--ctx-size must be 1 or more, is \(contextSize)")
+    }
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
   func run() throws {
+    Diagnostics.configure(verbose: verbose, quiet: quiet)
     let clock = ContinuousClock()
     let start = clock.now
     let flags = try generation.configuration()
@@ -76,13 +81,11 @@ struct GenerateCommand: ParsableCommand {
       promptLength: tokens.count, contextLength: context, vocabularySize: vocabulary)
     let session = try model.makeSession(for: plan)
     let loadDuration = clock.now - start
-    if !quiet {
-      for field in model.decoder.unknownConfigurationFields {
-        StandardStreams.report("\(model.folder)/config.json: \(field) is unknown and has no effect")
-      }
-      plan.notes.forEach(StandardStreams.report)
+    for field in model.decoder.unknownConfigurationFields {
+      Diagnostics.log.warning("\(model.folder)/config.json: \(field) is unknown and has no effect")
     }
-    if verbose { describe(model, session) }
+    for note in plan.notes { Diagnostics.log.warning("\(note)") }
+    describe(model, session)
 
     Interruption.install()
     let streams = !noStream && !json && output == nil && plan.beamCount == 1 && plan.sequenceCount == 1
@@ -95,7 +98,8 @@ struct GenerateCommand: ParsableCommand {
     var failure: (any Error)?
     let result = try generate(
       prompt: tokens, plan: plan, session: session,
-      stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false), interruption: Interruption.flag
+      stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false),
+      interruption: Interruption.flag
     ) { _, token, _ in
       guard streamer != nil, failure == nil else { return }
       let piece = streamer!.append(token)
@@ -131,7 +135,7 @@ struct GenerateCommand: ParsableCommand {
       text += "\n"
       if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
     }
-    if verbose { report(result, prompt: tokens.count, load: loadDuration) }
+    report(result, prompt: tokens.count, load: loadDuration)
     if result.interrupted { throw ExitCode(Interruption.exitStatus) }
   }
 
@@ -146,21 +150,27 @@ struct GenerateCommand: ParsableCommand {
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {
     let engine = session.engine
-    StandardStreams.report(
+    Diagnostics.log.info(
       "\(model.folder): \(model.decoder.configuration.modelType), context \(session.capacity)")
-    StandardStreams.report(
-      "engine \(engine.name), \(engine.threadCount) \(engine.threadCount == 1 ? "thread" : "threads"), "
-        + "OpenBLAS \(BLAS.version) \(BLAS.coreType)")
+    Diagnostics.log.info(
+      """
+      engine \(engine.name), \(engine.threadCount) \(engine.threadCount == 1 ? "thread" : "threads"), \
+      OpenBLAS \(BLAS.version) \(BLAS.coreType)
+      """)
   }
 
   private func report(_ result: GenerationResult, prompt: Int, load: Duration) {
     let generated = result.sequences.reduce(0) { $0 + $1.tokens.count }
-    StandardStreams.report("load      \(milliseconds(load)) ms")
-    StandardStreams.report(
-      "prompt    \(milliseconds(result.promptDuration)) ms, \(prompt) tokens, "
-        + "\(rate(prompt, result.promptDuration)) tokens/s")
-    StandardStreams.report(
-      "generated \(milliseconds(result.generationDuration)) ms, \(generated) tokens, "
-        + "\(rate(generated, result.generationDuration)) tokens/s")
+    Diagnostics.log.info("load      \(milliseconds(load)) ms")
+    Diagnostics.log.info(
+      """
+      prompt    \(milliseconds(result.promptDuration)) ms, \(prompt) tokens, \
+      \(rate(prompt, result.promptDuration)) tokens/s
+      """)
+    Diagnostics.log.info(
+      """
+      generated \(milliseconds(result.generationDuration)) ms, \(generated) tokens, \
+      \(rate(generated, result.generationDuration)) tokens/s
+      """)
   }
 }

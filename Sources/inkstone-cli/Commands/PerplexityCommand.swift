@@ -57,12 +57,15 @@ struct PerplexityCommand: ParsableCommand {
       throw UsageError("\(folder) holds no tokenizer; a text cannot be scored without one")
     }
     let tokens = try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: true) }
-    guard tokens.count > 1 else { throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))") }
+    guard tokens.count > 1 else {
+      throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))")
+    }
 
     Interruption.install()
     let scorer = Scorer(decoder: model.decoder, engine: model.engine)
     let showsProgress = !quiet && StandardStreams.isErrorTerminal
-    let result = try scorer.perplexity(of: tokens, byteCount: bytes.count, window: window, stride: stride) { done in
+    let result = try scorer.perplexity(of: tokens, byteCount: bytes.count, window: window, stride: stride) {
+      done in
       if showsProgress { StandardStreams.showProgress("\(done) of \(tokens.count - 1) tokens") }
       return !Interruption.flag.isRaised
     }

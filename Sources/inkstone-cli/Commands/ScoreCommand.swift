@@ -47,7 +47,9 @@ struct ScoreCommand: ParsableCommand {
       let text = model.tokenizer.map { $0.decode([token], skipSpecialTokens: false) } ?? ""
       lines.append("\(score)  \(token)\(text.isEmpty ? "" : "  " + JSONValue.string(text).text())")
     }
-    lines.append("\nNLL \(fixed(total, width: 0)) over \(scores.count) tokens, perplexity \(fixed(perplexity, width: 0))")
+    lines.append(
+      "\nNLL \(fixed(total, width: 0)) over \(scores.count) tokens, perplexity \(fixed(perplexity, width: 0))"
+    )
     try StandardStreams.write(lines.joined(separator: "\n") + "\n")
   }
 }

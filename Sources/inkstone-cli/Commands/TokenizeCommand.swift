@@ -32,7 +32,9 @@ struct TokenizeCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    if text != nil, file != nil { throw ValidationError("the text is given twice: as an argument and with --file; keep one") }
+    if text != nil, file != nil {
+      throw ValidationError("the text is given twice: as an argument and with --file; keep one")
+    }
   }
 
   func run() throws {
@@ -47,7 +49,9 @@ struct TokenizeCommand: ParsableCommand {
     } else {
       throw UsageError("no text: give it as an argument, with --file, or through a pipe")
     }
-    let ids = try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: !noSpecial) }
+    let ids = try bytes.withUnsafeBufferPointer {
+      try tokenizer.encode(utf8: $0, addSpecialTokens: !noSpecial)
+    }
     if json {
       let document: JSONValue = [
         "ids": .array(ids.map { .integer($0) }),

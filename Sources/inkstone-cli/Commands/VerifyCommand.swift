@@ -36,7 +36,9 @@ struct VerifyCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Write a reference of this model and engine instead.", valueName: "folder"))
   var record: String?
 
-  @Option(help: ArgumentHelp("With --record: a file whose opening becomes a prompt (repeatable).", valueName: "path"))
+  @Option(
+    help: ArgumentHelp(
+      "With --record: a file whose opening becomes a prompt (repeatable).", valueName: "path"))
   var text: [String] = []
 
   @Option(help: ArgumentHelp("With --record: chooses the random prompts.", valueName: "n"))
@@ -47,7 +49,8 @@ struct VerifyCommand: ParsableCommand {
 
   func validate() throws {
     if (reference == nil) == (record == nil) {
-      throw ValidationError("give either a reference to check against, or --record with a folder to write one to")
+      throw ValidationError(
+        "give either a reference to check against, or --record with a folder to write one to")
     }
   }
 
@@ -79,10 +82,11 @@ struct VerifyCommand: ParsableCommand {
       "blas": .string("OpenBLAS \(BLAS.version) \(BLAS.coreType)"),
     ]
     let recorder = Recorder(
-      decoder: model.decoder, tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration,
+      decoder: model.decoder, tokenizer: model.tokenizer,
+      generationConfiguration: model.generationConfiguration,
       engine: engine)
     try Recorder.record(recorder, to: folder, texts: texts, seed: seed, generator: generator)
-    StandardStreams.report("wrote \(folder)/reference.json and reference.safetensors")
+    Diagnostics.log.notice("wrote \(folder)/reference.json and reference.safetensors")
   }
 
   private func table(_ report: VerificationReport) -> String {

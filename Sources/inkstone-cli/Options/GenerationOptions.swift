@@ -21,7 +21,9 @@ struct GenerationOptions: ParsableArguments {
   // MARK: Length
 
   @Option(
-    name: [.customShort("n"), .customLong("max-new-tokens"), .customLong("n-predict"), .customLong("max-tokens")],
+    name: [
+      .customShort("n"), .customLong("max-new-tokens"), .customLong("n-predict"), .customLong("max-tokens"),
+    ],
     help: ArgumentHelp("Tokens to generate.", valueName: "n"))
   var maxNewTokens: Int?
 
@@ -119,7 +121,8 @@ struct GenerationOptions: ParsableArguments {
   // MARK: A file of settings
 
   @Option(
-    help: ArgumentHelp("Settings in the form of generation_config.json; flags go over them.", valueName: "path"))
+    help: ArgumentHelp(
+      "Settings in the form of generation_config.json; flags go over them.", valueName: "path"))
   var generationConfig: String?
 
   /// The settings of flags and file together.

@@ -6,7 +6,8 @@ import Inkstone
 struct ModelOptions: ParsableArguments {
   @Option(
     name: [.customShort("m"), .customLong("model")],
-    help: ArgumentHelp("Model folder in Hugging Face's layout (default: INKSTONE_MODEL).", valueName: "folder"))
+    help: ArgumentHelp(
+      "Model folder in Hugging Face's layout (default: INKSTONE_MODEL).", valueName: "folder"))
   var model: String?
 
   /// The folder to load.

@@ -7,7 +7,8 @@ struct PromptOptions: ParsableArguments {
   @Argument(help: "The prompt; - reads it from standard input.")
   var text: String?
 
-  @Option(name: [.customShort("p"), .customLong("prompt")], help: ArgumentHelp("The prompt.", valueName: "text"))
+  @Option(
+    name: [.customShort("p"), .customLong("prompt")], help: ArgumentHelp("The prompt.", valueName: "text"))
   var prompt: String?
 
   @Option(

@@ -36,6 +36,7 @@ enum ArgumentNormalization {
   }
 
   private static func isNegativeNumber(_ text: String) -> Bool {
-    text.hasPrefix("-") && Double(text) != nil && text.dropFirst().first.map { "0123456789.".contains($0) } == true
+    text.hasPrefix("-") && Double(text) != nil
+      && text.dropFirst().first.map { "0123456789.".contains($0) } == true
   }
 }

@@ -40,7 +40,9 @@ struct Diagnosis {
           problem: "this OpenBLAS was built without threads and locks, so its products run one at a time",
           fix: "install libopenblas0-pthread"))
     }
-    let unused = features.unused.filter { ["fma", "avx2", "avx512f", "avx512vnni", "avx512bf16"].contains($0) }
+    let unused = features.unused.filter {
+      ["fma", "avx2", "avx512f", "avx512vnni", "avx512bf16"].contains($0)
+    }
     if !unused.isEmpty {
       warnings.append(
         Warning(

@@ -47,7 +47,8 @@ struct ModelInspection {
     lines += sizes.map { row($0.name, "\($0.value)") }
     lines.append(row("activation", configuration.activation.rawValue))
     lines.append(row("parameters", "\(checkpoint.totalElementCount)"))
-    lines.append(row("weight types", typeBytes.map { "\($0.type) \(byteText($0.bytes))" }.joined(separator: ", ")))
+    lines.append(
+      row("weight types", typeBytes.map { "\($0.type) \(byteText($0.bytes))" }.joined(separator: ", ")))
     lines.append(row("tokenizer", tokenizerSize.map { "\($0) tokens" } ?? "none"))
     lines.append(row("memory", "\(byteText(weightBytes)) weights as F32"))
     lines.append(
@@ -56,7 +57,9 @@ struct ModelInspection {
         "\(byteText(configuration.cacheBytesPerPosition)) KV cache per position, "
           + "\(byteText(configuration.cacheBytesPerPosition * configuration.contextLength)) at full context"))
     for file in checkpoint.files { lines.append(row("file", file.path)) }
-    for field in unknownFields { lines.append(row("warning", "config.json: \(field) is unknown and has no effect")) }
+    for field in unknownFields {
+      lines.append(row("warning", "config.json: \(field) is unknown and has no effect"))
+    }
     if withTensors {
       lines += checkpoint.tensors.map { "\($0.name)  \($0.type.rawValue)  \($0.shape)" }
     }
@@ -85,7 +88,8 @@ struct ModelInspection {
         value: [
           "weights_bytes": .integer(weightBytes),
           "cache_bytes_per_position": .integer(configuration.cacheBytesPerPosition),
-          "cache_bytes_full_context": .integer(configuration.cacheBytesPerPosition * configuration.contextLength),
+          "cache_bytes_full_context": .integer(
+            configuration.cacheBytesPerPosition * configuration.contextLength),
         ]),
       .init(key: "tokenizer", value: tokenizerSize.map { .integer($0) } ?? .null),
       .init(key: "files", value: .array(checkpoint.files.map { .string($0.path) })),

@@ -89,20 +89,18 @@ def definition(category, members):
 def combining_classes():
     """Canonical combining classes, found by where the package sorts each mark between known ones."""
     nfd = normalizers.NFD().normalize_str
+    # Marks newer than the package's data have class 0 there and cannot serve as a measure.
     reference = {}
-    for c in range(0x300, 0x600):
-        value = unicodedata.combining(chr(c))
-        if value and nfd(chr(c)) == chr(c):
-            reference.setdefault(value, chr(c))
     for c in ALL:
         value = unicodedata.combining(chr(c))
-        if value and nfd(chr(c)) == chr(c):
+        if value and nfd(chr(c)) == chr(c) and nfd("\u0345" + chr(c) + "\u0334")[0] != "\u0345":
             reference.setdefault(value, chr(c))
     values = sorted(reference)
     assert values[0] == 1 and values[-1] == 240
 
     def below(c, value):  # ccc(c) < value, for c with a class other than 0
-        return nfd("a" + reference[value] + chr(c)) == "a" + chr(c) + reference[value]
+        mark = reference[value]
+        return chr(c) != mark and nfd("a" + mark + chr(c)) == "a" + chr(c) + mark
 
     classes = {}
     for c in ALL:
