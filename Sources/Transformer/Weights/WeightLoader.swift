@@ -101,7 +101,6 @@ struct WeightLoader {
     return declaration.isOptional ? try tensor(declaration, layer) : try required(slot, layer)
   }
 
-<<<<<<< HEAD
   /// The elements of a tensor as `Float`; `nil` when the source has none of that name.
   private mutating func tensor(_ declaration: WeightDeclaration, _ layer: Int = 0) throws -> UnsafePointer<
     Float
@@ -111,17 +110,6 @@ struct WeightLoader {
     let expected = declaration.shape(configuration)
     guard shape == expected else {
       throw DecoderError.wrongShape(path: source.path(of: name), name: name, shape: shape, expected: expected)
-=======
-  /// The elements of a tensor as `Float`: in place when the file holds them so, else converted once.
-  private mutating func tensor(_ declaration: WeightDeclaration, _ layer: Int = 0) throws -> UnsafePointer<
-    Float
-  >? {
-    guard let record = checkpoint.tensor(named: name(of: declaration, layer)) else { return nil }
-    let expected = declaration.shape(configuration)
-    guard record.shape == expected else {
-      throw DecoderError.wrongShape(
-        path: record.path, name: record.name, shape: record.shape, expected: expected)
->>>>>>> 93b99ad4204ce6138351acbe70fe089284bb2621
     }
     let (values, owner) = try source.floats(of: name)
     owners.append(owner)
