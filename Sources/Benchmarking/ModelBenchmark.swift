@@ -139,9 +139,12 @@ public final class ModelBenchmark {
     let promptLength = max(1, tokens.count - 2)
     func scores(_ engine: any ComputeEngine) throws -> [Float] {
       let session = try InferenceSession(decoder: decoder, engine: engine, capacity: tokens.count)
-      var all = Array(try session.append(Array(tokens[..<promptLength])))
-      for token in tokens[promptLength...] { all += try session.step([token]) }
-      return all
+      // The scores lie in the session's memory.
+      return try withExtendedLifetime(session) {
+        var all = Array(try session.append(Array(tokens[..<promptLength])))
+        for token in tokens[promptLength...] { all += try session.step([token]) }
+        return all
+      }
     }
     let (expected, actual) = (try scores(NaiveEngine()), try scores(engine))
     var (error, largest): (Float, Float) = (0, 0)

@@ -136,9 +136,12 @@ struct OperationTable {
     let y = FloatArena(count: queries.count, amplitude: 0)
     let expected = FloatArena(count: queries.count, amplitude: 0)
     let cache = FloatArena(count: 2 * keyValueSize, amplitude: 1)
-    let layer = KeyValueLayer(
-      keys: cache.base, values: cache.base + keyValueSize, slotStride: keyValueSize,
-      headStride: length * shape.headDimension)
+    // A function, so that whoever uses the layer keeps its memory.
+    func layer() -> KeyValueLayer {
+      KeyValueLayer(
+        keys: cache.base, values: cache.base + keyValueSize, slotStride: keyValueSize,
+        headStride: length * shape.headDimension)
+    }
     func plan(_ positions: Int) -> AttentionPlan {
       AttentionPlan(sharedRuns: [KeyValueRun(slot: 0, start: 0, count: positions)], isCausal: true)
     }
@@ -147,13 +150,13 @@ struct OperationTable {
     func middle(_ count: Int) -> Range<Int> { (length - count) / 2..<(length - count) / 2 + count }
     func runNaive(_ rows: Range<Int>) {
       naive.attention(
-        queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth).rows(rows), layer: layer,
+        queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth).rows(rows), layer: layer(),
         plan: plan(rows.upperBound), shape: shape, scale: configuration.attentionScale(layer: 0),
         into: MutableMatrixView(expected.base, rows: length, columns: shape.queryWidth).rows(rows))
     }
     func runFast() {
       engine.attention(
-        queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth), layer: layer,
+        queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth), layer: layer(),
         plan: plan(length),
         shape: shape, scale: configuration.attentionScale(layer: 0),
         into: MutableMatrixView(y.base, rows: length, columns: shape.queryWidth))
