@@ -51,15 +51,16 @@ let package = Package(
       ]),
 
     // MARK: Tests
+    .target(name: "_TestSupport", path: "Tests/_TestSupport"),
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
     .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
-    .testTarget(name: "EvaluationTests", dependencies: rooms),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
-    .testTarget(name: "CommandTests", dependencies: ["JSON", "inkstone-cli"]),
+    .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
+    .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )

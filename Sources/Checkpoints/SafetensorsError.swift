@@ -27,6 +27,8 @@ public struct SafetensorsError: Error, Equatable, CustomStringConvertible {
     case metadataNotStrings(key: String?)
     /// A name occurs twice.
     case duplicate
+    /// A tensor's description is no object.
+    case notDescribed(kind: String)
     /// A field of a tensor is absent, repeated or of the wrong kind.
     case field(name: String, fault: String)
     /// A type that the format does not have.
@@ -76,6 +78,7 @@ extension SafetensorsError.Problem: CustomStringConvertible {
     case .metadataNotStrings(nil):
       "__metadata__ is not an object; the format allows only an object of strings"
     case .duplicate: "is declared twice; write the file again with one tensor of that name"
+    case .notDescribed(let kind): "is described by \(kind) where an object is wanted"
     case .field(let name, let fault): "field '\(name)' \(fault)"
     case .unknownType(let name):
       "has the unknown type '\(printable(name, limit: 40))'; save it as F32, F16, BF16 or F64"

@@ -129,7 +129,7 @@ private struct HeaderReader {
 
   private func entry(_ name: String, _ value: JSONValue, available: Int) throws -> Entry {
     guard let members = value.object?.members else {
-      throw error(name, .field(name: "", fault: "is \(value.kind) where an object is wanted"))
+      throw error(name, .notDescribed(kind: value.kind))
     }
     let typeName = try field("dtype", of: name, members)
     guard let typeName = typeName.string else {

@@ -9,19 +9,19 @@
 ///   - session: the model; its state is replaced.
 ///   - stopDecoder: decodes tokens, special ones included, for the comparison with stop strings; needed where
 ///     the plan has any.
-///   - allowedTokens: the tokens that may follow a sequence (prompt included); `nil` allows all.
 ///   - interruption: looked at before each step; once raised, the call returns what there is.
 ///   - onToken: called for each token as it is chosen, with the number of its sequence and log p under the
 ///     model alone. Beams call it never: what they keep is known at the end only.
+///   - allowedTokens: the tokens that may follow a sequence (prompt included); `nil` allows all.
 /// - Returns: the sequences with their new tokens.
 /// - Throws: `GenerationError` for a prompt that does not fit the model or scores that are not numbers; whatever
 ///   the session throws.
 public func generate(
   prompt: [Int], plan: DecodingPlan, session: any DecodingSession,
   stopDecoder: (any StreamingTextDecoder)? = nil,
-  allowedTokens: (([Int]) -> [Int])? = nil,
   interruption: InterruptionFlag? = nil,
-  onToken: ((_ sequence: Int, _ token: Int, _ logProbability: Float) -> Void)? = nil
+  onToken: ((_ sequence: Int, _ token: Int, _ logProbability: Float) -> Void)? = nil,
+  allowedTokens: (([Int]) -> [Int])? = nil
 ) throws -> GenerationResult {
   let clock = ContinuousClock()
   let start = clock.now

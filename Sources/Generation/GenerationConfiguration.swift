@@ -256,7 +256,7 @@ public struct GenerationConfiguration: Sendable, Equatable {
     try requireTokens("forced_bos_token_id", forcedFirstToken.map { [$0] })
     try requireTokens("forced_eos_token_id", forcedLastTokens)
     try require("exponential_decay_length_penalty", lengthDecay, "a start and a finite factor") {
-      abs($0.start) <= Int(Int32.max) && $0.factor.isFinite
+      $0.start.magnitude <= Int32.max.magnitude && $0.factor.isFinite
     }
     try requireTokens("suppress_tokens", suppressedTokens)
     try requireTokens("begin_suppress_tokens", suppressedFirstTokens)

@@ -20,14 +20,20 @@ extension JSONValue {
   /// - Throws: `JSONError` with the place of the first fault.
   /// - Complexity: O(bytes).
   public static func parse(_ bytes: UnsafeRawBufferPointer, maximumDepth: Int = 128) throws -> JSONValue {
-    let builder = JSONTreeBuilder(maximumDepth: maximumDepth)
-    return try withExtendedLifetime(builder) {
+    // In memory of its own: events reach it through a pointer, without reference counts or exclusivity checks,
+    // of which a vocabulary would cost half a million.
+    let builder = UnsafeMutablePointer<JSONTreeBuilder>.allocate(capacity: 1)
+    builder.initialize(to: JSONTreeBuilder(maximumDepth: maximumDepth))
+    defer {
+      builder.deinitialize(count: 1)
+      builder.deallocate()
+    }
+    // The parser keeps the pointer to its callbacks as long as it lives.
+    return try withUnsafePointer(to: JSONTreeBuilder.callbacks) { callbacks in
       // Windows tools begin UTF-8 files with a byte-order mark.
       let hasMark = bytes.count >= 3 && bytes[0] == 0xEF && bytes[1] == 0xBB && bytes[2] == 0xBF
       let text = UnsafeRawBufferPointer(rebasing: bytes[(hasMark ? 3 : 0)...])
-      var callbacks = JSONTreeBuilder.callbacks
-      let context = Unmanaged.passUnretained(builder).toOpaque()
-      guard let handle = yajl_alloc(&callbacks, nil, context) else {
+      guard let handle = yajl_alloc(callbacks, nil, builder) else {
         throw JSONError(reason: "no memory for a parser", offset: 0)
       }
       defer { yajl_free(handle) }
@@ -39,8 +45,8 @@ extension JSONValue {
       }
       if status == yajl_status_ok { status = yajl_complete_parse(handle) }
       let offset = Int(yajl_get_bytes_consumed(handle)) + (hasMark ? 3 : 0)
-      if let reason = builder.fault { throw JSONError(reason: reason, offset: offset) }
-      guard status == yajl_status_ok, let root = builder.root else {
+      if let reason = builder.pointee.fault { throw JSONError(reason: reason, offset: offset) }
+      guard status == yajl_status_ok, let root = builder.pointee.root else {
         throw JSONError(reason: JSONValue.reason(handle), offset: offset)
       }
       return root
@@ -66,7 +72,7 @@ extension JSONValue {
 }
 
 /// Collects the parser's events into a tree.
-private final class JSONTreeBuilder {
+private struct JSONTreeBuilder {
   private enum Container {
     case array([JSONValue])
     case object([JSONObject.Member], key: String)
@@ -81,7 +87,7 @@ private final class JSONTreeBuilder {
     self.maximumDepth = maximumDepth
   }
 
-  func add(_ value: JSONValue) {
+  mutating func add(_ value: JSONValue) {
     guard let top = stack.indices.last else {
       root = value
       return
@@ -99,12 +105,12 @@ private final class JSONTreeBuilder {
     }
   }
 
-  func name(_ key: String) {
+  mutating func name(_ key: String) {
     guard case .object(let members, _)? = stack.popLast() else { return }
     stack.append(.object(members, key: key))
   }
 
-  func open(array: Bool) -> Bool {
+  mutating func open(array: Bool) -> Bool {
     guard stack.count < maximumDepth else {
       fault = "containers nested more than \(maximumDepth) deep"
       return false
@@ -113,7 +119,7 @@ private final class JSONTreeBuilder {
     return true
   }
 
-  func close() {
+  mutating func close() {
     switch stack.popLast() {
     case .array(let values): add(.array(values))
     case .object(let members, _): add(.object(JSONObject(members)))
@@ -121,7 +127,7 @@ private final class JSONTreeBuilder {
     }
   }
 
-  func addNumber(_ text: String) -> Bool {
+  mutating func addNumber(_ text: String) -> Bool {
     if let value = Int(text) {
       add(.integer(value))
     } else if let value = Double(text), value.isFinite {
@@ -133,9 +139,9 @@ private final class JSONTreeBuilder {
     return true
   }
 
-  static func of(_ context: UnsafeMutableRawPointer?) -> JSONTreeBuilder {
+  static func of(_ context: UnsafeMutableRawPointer?) -> UnsafeMutablePointer<JSONTreeBuilder> {
     // Safe: `parse` passes a builder that outlives the parser.
-    Unmanaged<JSONTreeBuilder>.fromOpaque(context!).takeUnretainedValue()
+    context!.assumingMemoryBound(to: JSONTreeBuilder.self)
   }
 
   static func text(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> String {
@@ -145,34 +151,34 @@ private final class JSONTreeBuilder {
   static var callbacks: yajl_callbacks {
     yajl_callbacks(
       yajl_null: { context in
-        JSONTreeBuilder.of(context).add(.null)
+        JSONTreeBuilder.of(context).pointee.add(.null)
         return 1
       },
       yajl_boolean: { context, value in
-        JSONTreeBuilder.of(context).add(.bool(value != 0))
+        JSONTreeBuilder.of(context).pointee.add(.bool(value != 0))
         return 1
       },
       yajl_integer: nil, yajl_double: nil,
       yajl_number: { context, bytes, count in
         let raw = UnsafeRawPointer(bytes)?.assumingMemoryBound(to: UInt8.self)
-        return JSONTreeBuilder.of(context).addNumber(JSONTreeBuilder.text(raw, count)) ? 1 : 0
+        return JSONTreeBuilder.of(context).pointee.addNumber(JSONTreeBuilder.text(raw, count)) ? 1 : 0
       },
       yajl_string: { context, bytes, count in
-        JSONTreeBuilder.of(context).add(.string(JSONTreeBuilder.text(bytes, count)))
+        JSONTreeBuilder.of(context).pointee.add(.string(JSONTreeBuilder.text(bytes, count)))
         return 1
       },
-      yajl_start_map: { JSONTreeBuilder.of($0).open(array: false) ? 1 : 0 },
+      yajl_start_map: { JSONTreeBuilder.of($0).pointee.open(array: false) ? 1 : 0 },
       yajl_map_key: { context, bytes, count in
-        JSONTreeBuilder.of(context).name(JSONTreeBuilder.text(bytes, count))
+        JSONTreeBuilder.of(context).pointee.name(JSONTreeBuilder.text(bytes, count))
         return 1
       },
       yajl_end_map: { context in
-        JSONTreeBuilder.of(context).close()
+        JSONTreeBuilder.of(context).pointee.close()
         return 1
       },
-      yajl_start_array: { JSONTreeBuilder.of($0).open(array: true) ? 1 : 0 },
+      yajl_start_array: { JSONTreeBuilder.of($0).pointee.open(array: true) ? 1 : 0 },
       yajl_end_array: { context in
-        JSONTreeBuilder.of(context).close()
+        JSONTreeBuilder.of(context).pointee.close()
         return 1
       })
   }

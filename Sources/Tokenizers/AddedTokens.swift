@@ -24,6 +24,8 @@ struct AddedTokens: Sendable {
   private(set) var ids: [String: UInt32] = [:]
   private(set) var tokens: [UInt32: AddedToken] = [:]
   private(set) var specialContents: Set<String> = []
+  /// The texts that tokens decode to: as they are looked for, hence normalised where the token is.
+  private(set) var texts: [UInt32: String] = [:]
   private var special: [AddedToken] = []
   private var classic: [AddedToken] = []
   private var plainSearch = TokenSearch()
@@ -60,6 +62,11 @@ struct AddedTokens: Sendable {
       } else {
         plainSearch.add(Array(token.content.utf8), id)
       }
+    }
+    for (id, token) in tokens {
+      texts[id] =
+        token.isNormalized
+        ? String(decoding: try normalize(Array(token.content.utf8)), as: UTF8.self) : token.content
     }
   }
 
@@ -101,7 +108,9 @@ struct AddedTokens: Sendable {
       segments.append(Segment(token: id, start: start, end: end))
       done = end
     }
-    if done != text.count { segments.append(Segment(token: nil, start: min(done, text.count), end: text.count)) }
+    if done != text.count {
+      segments.append(Segment(token: nil, start: min(done, text.count), end: text.count))
+    }
     return segments
   }
 }

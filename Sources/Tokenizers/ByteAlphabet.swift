@@ -19,35 +19,43 @@ enum ByteAlphabet {
     return out
   }()
 
-  private static let bytes: [UInt16] = {
-    var out = [UInt16](repeating: .max, count: 0x144)
+  /// Bytes by code point below U+0144, `UInt16.max` for the others; lives as long as the program.
+  private nonisolated(unsafe) static let bytes: UnsafePointer<UInt16> = {
+    let out = UnsafeMutablePointer<UInt16>.allocate(capacity: 0x144)
+    out.initialize(repeating: .max, count: 0x144)
     for (byte, codePoint) in codePoints.enumerated() { out[Int(codePoint)] = UInt16(byte) }
-    return out
+    return UnsafePointer(out)
   }()
 
-  /// The byte that a code point stands for.
-  @inline(__always)
-  static func byte(_ codePoint: UInt32) -> UInt8? {
-    guard codePoint < 0x144 else { return nil }
-    return UInt8(exactly: bytes[Int(codePoint)])
+  /// Calls the body with the bytes that a text stands for; with `nil` when a character is not of the
+  /// alphabet.
+  static func withBytes<Result>(
+    of text: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>?) throws -> Result
+  ) rethrows -> Result {
+    try withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(1, text.count)) { out in
+      let table = bytes
+      var count = 0
+      var at = 0
+      while at < text.count {
+        // Safe: the text is UTF-8, and each of its characters becomes one byte.
+        let (value, length) = UTF8Bytes.scalar(text.baseAddress!, at)
+        guard value < 0x144, table[Int(value)] != .max else { return try body(nil) }
+        out[count] = UInt8(truncatingIfNeeded: table[Int(value)])
+        count &+= 1
+        at &+= length
+      }
+      return try body(UnsafeBufferPointer(rebasing: out[..<count]))
+    }
   }
 
   /// Appends the bytes that a text stands for; false, and nothing appended, when a character is not of the
   /// alphabet.
   static func appendBytes(of text: UnsafeBufferPointer<UInt8>, to out: inout [UInt8]) -> Bool {
-    guard let base = text.baseAddress else { return true }
-    let start = out.count
-    var at = 0
-    while at < text.count {
-      let (value, length) = UTF8Bytes.scalar(base, at)
-      guard let byte = byte(value) else {
-        out.removeLast(out.count - start)
-        return false
-      }
-      out.append(byte)
-      at += length
+    withBytes(of: text) { bytes in
+      guard let bytes else { return false }
+      out.append(contentsOf: bytes)
+      return true
     }
-    return true
   }
 
   /// Appends the characters that stand for bytes.

@@ -13,8 +13,10 @@ struct BytePairEncoding: Sendable {
   /// Keys are the words as they reach the model: raw bytes for `.byte`, text for `.character`.
   let vocabulary: StringTable
   let merges: MergeTable
-  /// The token of each single byte; `missing` where the vocabulary has none. Only for `.byte`.
+  /// For `.byte`, the token of each single byte; `missing` where the vocabulary has none.
   let byteTokens: [UInt32]
+  /// Every byte has a token and none is spelled with a prefix or suffix, so a word's units are plain look-ups.
+  let hasAllBytes: Bool
   /// The fallback tokens of each byte value `<0x00>`…`<0xFF>`; `nil` without `byte_fallback`.
   let fallback: [UInt32]?
   /// The unknown token, and whether neighbours share one.
@@ -69,6 +71,12 @@ struct BytePairEncoding: Sendable {
 
   /// The first symbols of a word: one per unit, with fallback and unknown tokens in place.
   private func appendUnits(_ word: UnsafePointer<UInt8>, _ count: Int, to symbols: inout [UInt32]) throws {
+    if hasAllBytes {
+      byteTokens.withUnsafeBufferPointer { tokens in
+        for at in 0..<count { symbols.append(tokens[Int(word[at])]) }
+      }
+      return
+    }
     var pending = false
     var at = 0
     while at < count {

@@ -132,10 +132,10 @@ struct ReplaceStage: DecodingStage {
   }
 
   private func replaced(_ bytes: [UInt8]) -> String {
-    let step = Normalizer.replace(pattern, with: Array(content.utf8))
+    let content = Array(content.utf8)
     let out = bytes.withUnsafeBufferPointer { buffer in
       // A pattern that gives up leaves the token as it is, as there is nobody to tell.
-      (try? step.apply(to: buffer, scratch: RegexScratch())) ?? nil
+      (try? Normalizer.replaced(buffer, pattern, with: content, scratch: RegexScratch())) ?? nil
     }
     return String(decoding: out ?? bytes, as: UTF8.self)
   }

@@ -84,7 +84,9 @@ struct FieldReader {
   }
 
   /// One of the cases of an enumeration.
-  func choice<Choice: RawRepresentable<String>>(_ key: String, default fallback: Choice? = nil) throws -> Choice {
+  func choice<Choice: RawRepresentable<String>>(_ key: String, default fallback: Choice? = nil) throws
+    -> Choice
+  {
     guard let text = try optionalString(key) else { return try required(key, fallback) }
     guard let choice = Choice(rawValue: text) else { throw malformed(key, "has the unknown value \(text)") }
     return choice

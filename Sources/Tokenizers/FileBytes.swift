@@ -1,3 +1,10 @@
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Glibc
+#endif
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
@@ -20,14 +27,25 @@ enum FileBytes {
   }
 
   /// Calls the body with the file's bytes, mapped where the system can.
-  static func read<Result>(_ path: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result {
+  static func read<Result>(_ path: String, _ body: (UnsafeRawBufferPointer) throws -> Result) throws -> Result
+  {
     let data: Data
     do {
       data = try Data(contentsOf: URL(filePath: path), options: .mappedIfSafe)
     } catch {
-      throw TokenizerError.unreadable(file: path, reason: "\((error as? CocoaError)?.code.rawValue ?? 0)")
+      throw TokenizerError.unreadable(file: path, reason: reason(path))
     }
     return try data.withUnsafeBytes(body)
+  }
+
+  /// What the system says when the file is opened.
+  private static func reason(_ path: String) -> String {
+    let descriptor = open(path, O_RDONLY)
+    guard descriptor < 0 else {
+      close(descriptor)
+      return "it cannot be read; check the disk and the file"
+    }
+    return String(cString: strerror(errno))
   }
 
   /// Parses a JSON file.

@@ -176,7 +176,9 @@ private struct CharacterScanner {
       let start = first == UInt8(ascii: " ") ? at &+ 1 : at
       var end = run(start, letter | number | space, false)
       if end > start {
-        while end < count, text[end] == CharacterScanner.carriageReturn || text[end] == CharacterScanner.lineFeed {
+        while end < count,
+          text[end] == CharacterScanner.carriageReturn || text[end] == CharacterScanner.lineFeed
+        {
           end &+= 1
         }
         return end

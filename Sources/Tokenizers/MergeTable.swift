@@ -2,7 +2,7 @@
 final class MergeTable: @unchecked Sendable {
   /// What a pair of tokens becomes.
   struct Merge: Equatable {
-    /// The place in the list of merges; lower is applied first. `UInt32.max` where there is no merge.
+    /// The place in the list of merges, lower ones applied first; `UInt32.max` where there is no merge.
     var rank: UInt32
     /// The token that replaces the pair.
     var token: UInt32
@@ -13,6 +13,10 @@ final class MergeTable: @unchecked Sendable {
   // Safe to share: written only while building. Slots are (key, rank << 32 | token); a free slot has a
   // value of all ones, which no merge has because ranks stay below 2^32 − 1.
   private let slots: UnsafeMutablePointer<(key: UInt64, value: UInt64)>
+  /// One bit for each of eight hash values per slot.
+  ///
+  /// Most pairs never merge, and this tells so from a memory small enough for the processor's cache.
+  private let filter: UnsafeMutablePointer<UInt64>
   private let size: Int
   private let shift: UInt64
 
@@ -24,20 +28,28 @@ final class MergeTable: @unchecked Sendable {
     shift = 64 - bits
     slots = .allocate(capacity: size)
     slots.initialize(repeating: (0, .max), count: size)
+    filter = .allocate(capacity: size / 8)
+    filter.initialize(repeating: 0, count: size / 8)
   }
 
-  deinit { slots.deallocate() }
+  deinit {
+    slots.deallocate()
+    filter.deallocate()
+  }
 
+  /// The place of a key in the filter; without its lower three bits, the place in the slots.
   @inline(__always)
   private func home(_ key: UInt64) -> Int {
     let mixed = (key ^ (key &>> 29)) &* 0x9E37_79B9_7F4A_7C15
-    return Int(truncatingIfNeeded: mixed &>> shift)
+    return Int(truncatingIfNeeded: mixed &>> (shift &- 3))
   }
 
   /// Adds a merge; a pair that is already there takes the new one, as a hash map would.
   func insert(_ left: UInt32, _ right: UInt32, _ merge: Merge) {
     let key = UInt64(left) << 32 | UInt64(right)
-    var slot = home(key)
+    let home = home(key)
+    filter[home >> 6] |= 1 << UInt64(home & 63)
+    var slot = home >> 3
     while slots[slot].value != .max, slots[slot].key != key { slot = (slot + 1) & (size - 1) }
     slots[slot] = (key, UInt64(merge.rank) << 32 | UInt64(merge.token))
   }
@@ -46,7 +58,9 @@ final class MergeTable: @unchecked Sendable {
   @inline(__always)
   func find(_ left: UInt32, _ right: UInt32) -> Merge {
     let key = UInt64(left) &<< 32 | UInt64(right)
-    var slot = home(key)
+    let home = home(key)
+    if filter[home &>> 6] &>> UInt64(home & 63) & 1 == 0 { return .none }
+    var slot = home &>> 3
     while true {
       let (stored, value) = slots[slot]
       if value == .max { return .none }

@@ -18,7 +18,7 @@ enum ModelReader {
     }
   }
 
-  /// The declared type. Old files leave it out; merges tell a byte-pair encoding.
+  /// The declared type; old files leave it out, and merges tell a byte-pair encoding.
   static func type(of part: FieldReader) throws -> String {
     if let type = try part.optionalString("type") { return type }
     guard part["merges"] != nil else { throw part.malformed("type", "is missing") }
@@ -53,14 +53,17 @@ enum ModelReader {
     _ part: FieldReader, unit: BytePairEncoding.Unit
   ) throws -> (vocabulary: ModelVocabulary, model: Tokenizer.Storage.Model) {
     if let value = part["dropout"] {
-      guard let dropout = value.double else { throw part.malformed("dropout", "is \(value.kind), not a number") }
+      guard let dropout = value.double else {
+        throw part.malformed("dropout", "is \(value.kind), not a number")
+      }
       // With dropout the same text gives other tokens every time; that serves training alone.
       guard dropout == 0 else { throw part.malformed("dropout", "is \(dropout); set it to null to encode") }
     }
     let vocabulary = try vocabulary(part, unit: unit)
     let prefix = try part.optionalString("continuing_subword_prefix") ?? ""
     let merges = try mergeTable(
-      merges: try part.array("merges"), vocabulary, prefix: prefix, file: part.file, field: part.name("merges"))
+      merges: try part.array("merges"), vocabulary, prefix: prefix, file: part.file,
+      field: part.name("merges"))
     let unknown = try part.optionalString("unk_token")
     let model = bytePairs(
       vocabulary, merges, prefix: prefix, suffix: try part.optionalString("end_of_word_suffix") ?? "",
@@ -88,13 +91,14 @@ enum ModelReader {
     let unknownID = unknown.flatMap { vocabulary.id(for: $0) }
     return BytePairEncoding(
       unit: unit, vocabulary: vocabulary.table, merges: merges, byteTokens: byteTokens,
+      hasAllBytes: unit == .byte && prefix.isEmpty && suffix.isEmpty && !byteTokens.contains(missing),
       fallback: fallsBack ? fallback : nil, unknown: unknownID, fusesUnknown: fusesUnknown,
-      missingUnknown: unknownID == nil ? unknown : nil, prefix: affix(prefix, unit), suffix: affix(suffix, unit),
+      missingUnknown: unknownID == nil ? unknown : nil, prefix: affix(prefix, unit),
+      suffix: affix(suffix, unit),
       ignoresMerges: ignoresMerges, hasSharedTokens: vocabulary.hasSharedIDs)
   }
 
-  /// A prefix or suffix in the form of the vocabulary's keys. One that is not of the byte alphabet makes
-  /// texts that no byte-level vocabulary has; 0xFF cannot occur in a key either way, as it is no UTF-8.
+  /// A prefix or suffix in the form of the vocabulary's keys.
   private static func affix(_ text: String, _ unit: BytePairEncoding.Unit) -> [UInt8] {
     unit == .byte ? ByteLevelStage.bytes(of: text) : Array(text.utf8)
   }
@@ -133,7 +137,6 @@ struct MergeReader {
   private let file: String
   private let field: String
   private var rank: UInt32 = 0
-  private var text: [UInt8] = []
 
   init(capacity: Int, _ vocabulary: ModelVocabulary, prefix: String, file: String, field: String) {
     table = MergeTable(capacity: capacity)
@@ -159,14 +162,13 @@ struct MergeReader {
   mutating func add(_ left: String, _ right: String) throws {
     guard let leftID = vocabulary.id(for: left) else { throw unknown(left) }
     guard let rightID = vocabulary.id(for: right) else { throw unknown(right) }
-    text.removeAll(keepingCapacity: true)
-    text.append(contentsOf: left.utf8)
-    guard right.utf8.count >= prefixCount else { throw malformed("\(right) is shorter than the subword prefix") }
-    text.append(contentsOf: right.utf8.dropFirst(prefixCount))
-    guard let whole = text.withUnsafeBufferPointer({ vocabulary.id(forText: $0) }) else {
-      throw unknown(String(decoding: text, as: UTF8.self))
+    guard right.utf8.count >= prefixCount else {
+      throw malformed("\(right) is shorter than the subword prefix")
     }
-    table.insert(leftID, rightID, .init(rank: rank, token: whole))
+    var whole = left
+    whole += prefixCount == 0 ? right : String(decoding: right.utf8.dropFirst(prefixCount), as: UTF8.self)
+    guard let wholeID = vocabulary.id(for: whole) else { throw unknown(whole) }
+    table.insert(leftID, rightID, .init(rank: rank, token: wholeID))
     rank += 1
   }
 

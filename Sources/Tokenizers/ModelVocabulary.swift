@@ -1,5 +1,5 @@
-/// The tokens of a model: text → id and id → text.
-struct ModelVocabulary: Sendable {
+/// The tokens of a model: text → id and id → text; read-only once made.
+final class ModelVocabulary: @unchecked Sendable {
   /// How texts are kept: as they are, or as the bytes that byte-level characters stand for.
   let unit: BytePairEncoding.Unit
   /// Keys in the form that the model meets them.
@@ -20,9 +20,10 @@ struct ModelVocabulary: Sendable {
   ///   - tokens: texts and ids; of a repeated text the last counts.
   ///   - unit: `.byte` when the words reach the model as raw bytes.
   /// - Throws: `TokenizerError.malformed` for an id out of all proportion.
-  init(_ tokens: some Collection<(text: String, id: UInt32)>, unit: BytePairEncoding.Unit, file: String, field: String)
-    throws
-  {
+  init(
+    _ tokens: some Collection<(text: String, id: UInt32)>, unit: BytePairEncoding.Unit, file: String,
+    field: String
+  ) throws {
     self.unit = unit
     table = StringTable(capacity: tokens.count, bytes: 8 * tokens.count)
     let highest = tokens.lazy.map(\.id).max().map(Int.init) ?? -1
@@ -32,19 +33,18 @@ struct ModelVocabulary: Sendable {
         reason: "id \(highest) in a vocabulary of \(tokens.count) tokens; number the tokens from 0 on")
     }
     entries = [Int32](repeating: -1, count: highest + 1)
-    var mapped: [UInt8] = []
     for (text, id) in tokens {
       var text = text
-      text.makeContiguousUTF8()
       let isMapped = text.withUTF8 { bytes in
         guard unit == .byte else {
           note(table.insert(bytes, id), id, Int32(table.count - 1))
           return true
         }
-        mapped.removeAll(keepingCapacity: true)
-        guard ByteAlphabet.appendBytes(of: bytes, to: &mapped) else { return false }
-        mapped.withUnsafeBufferPointer { note(table.insert($0, id), id, Int32(table.count - 1)) }
-        return true
+        return ByteAlphabet.withBytes(of: bytes) { mapped in
+          guard let mapped else { return false }
+          note(table.insert(mapped, id), id, Int32(table.count - 1))
+          return true
+        }
       }
       if !isMapped {
         others[text] = id
@@ -55,7 +55,7 @@ struct ModelVocabulary: Sendable {
     }
   }
 
-  private mutating func note(_ previous: UInt32?, _ id: UInt32, _ entry: Int32) {
+  private func note(_ previous: UInt32?, _ id: UInt32, _ entry: Int32) {
     if entries[Int(id)] != -1 { hasSharedIDs = true }
     if let previous {
       // A repeated text: its entry is found by its old id, which now names nothing.
@@ -76,11 +76,10 @@ struct ModelVocabulary: Sendable {
   /// The id of a token's text in UTF-8.
   func id(forText text: UnsafeBufferPointer<UInt8>) -> UInt32? {
     guard unit == .byte else { return table.find(text) }
-    var mapped: [UInt8] = []
-    if ByteAlphabet.appendBytes(of: text, to: &mapped) {
-      return mapped.withUnsafeBufferPointer { table.find($0) }
+    return ByteAlphabet.withBytes(of: text) { mapped in
+      if let mapped { return table.find(mapped) }
+      return others.isEmpty ? nil : others[String(decoding: text, as: UTF8.self)]
     }
-    return others[String(decoding: text, as: UTF8.self)]
   }
 
   /// The text of a token.

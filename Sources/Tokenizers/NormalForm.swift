@@ -120,7 +120,8 @@ private final class NormalizationData: Sendable {
       wholes[parts] = value
     }
 
-    let hangul = Array(NormalizationData.hangulBase..<(NormalizationData.hangulBase + NormalizationData.hangulCount))
+    let hangul = Array(
+      NormalizationData.hangulBase..<(NormalizationData.hangulBase + NormalizationData.hangulCount))
     let marks = Array(classes.keys)
     let seconds = compositions.keys.map { UInt32(truncatingIfNeeded: $0) }
     let vowels = Array(UInt32(0x1161)...0x1175) + Array(UInt32(0x11A8)...0x11C2)
@@ -155,7 +156,8 @@ private final class NormalizationData: Sendable {
     for scalar in scalars { UTF8Bytes.append(scalar.value, to: &out) }
   }
 
-  private func decompose(_ value: UInt32, _ form: NormalForm, into out: inout [(value: UInt32, order: UInt8)]) {
+  private func decompose(_ value: UInt32, _ form: NormalForm, into out: inout [(value: UInt32, order: UInt8)])
+  {
     let syllable = value &- NormalizationData.hangulBase
     if syllable < NormalizationData.hangulCount {
       out.append((0x1100 + syllable / 588, 0))

@@ -20,20 +20,7 @@ enum Normalizer: Sendable {
     case .normalForm(let form): return form.apply(to: text)
     case .lowercase: return Normalizer.lowercased(text)
     case .replace(let pattern, let content):
-      var out: [UInt8] = []
-      var end = 0
-      let found = { (start: Int, stop: Int) in
-        out.append(contentsOf: text[end..<start])
-        out.append(contentsOf: content)
-        end = stop
-      }
-      switch pattern {
-      case .text(let wanted): PreTokenizer.forEachOccurrence(of: wanted, in: text, found)
-      case .regex(let regex): try regex.forEachMatch(in: text, scratch: scratch, found)
-      }
-      if end == 0, out.isEmpty { return nil }
-      out.append(contentsOf: text[end...])
-      return out
+      return try Normalizer.replaced(text, pattern, with: content, scratch: scratch)
     case .prepend(let prefix): return prefix + text
     case .strip(let left, let right):
       var start = 0
@@ -61,6 +48,31 @@ enum Normalizer: Sendable {
       }
       return out
     }
+  }
+
+  /// The text with every occurrence of a pattern replaced; `nil` when there is none.
+  ///
+  /// - Parameter scratch: made only when the pattern is a regular expression.
+  static func replaced(
+    _ text: UnsafeBufferPointer<UInt8>, _ pattern: Pattern, with content: [UInt8],
+    scratch: @autoclosure () -> RegexScratch
+  ) throws -> [UInt8]? {
+    var out: [UInt8] = []
+    var end = 0
+    var isFound = false
+    let found = { (start: Int, stop: Int) in
+      out.append(contentsOf: text[end..<start])
+      out.append(contentsOf: content)
+      end = stop
+      isFound = true
+    }
+    switch pattern {
+    case .text(let wanted): PreTokenizer.forEachOccurrence(of: wanted, in: text, found)
+    case .regex(let regex): try regex.forEachMatch(in: text, scratch: scratch(), found)
+    }
+    guard isFound else { return nil }
+    out.append(contentsOf: text[end...])
+    return out
   }
 
   /// Every character's own lower case, context aside.

@@ -66,7 +66,8 @@ enum PipelineReader {
         pattern: try part.bool("use_regex", default: true) ? .known(.gpt2) : nil, mapsBytes: mapsBytes)
     case "Split":
       return .split(
-        try splitPattern(part), try part.choice("behavior"), inverted: try part.bool("invert", default: false))
+        try splitPattern(part), try part.choice("behavior"), inverted: try part.bool("invert", default: false)
+      )
     case "WhitespaceSplit": return .whitespaceSplit
     case "Whitespace": return .whitespace
     case "Digits": return .digits(individually: try part.bool("individual_digits", default: false))
@@ -89,7 +90,9 @@ enum PipelineReader {
   private static func metaspace(_ part: FieldReader) throws -> (Unicode.Scalar, PreTokenizer.PrependScheme) {
     // Files from before `prepend_scheme` say `add_prefix_space`.
     let legacy = try part.bool("add_prefix_space", default: true)
-    return (try part.scalar("replacement"), try part.choice("prepend_scheme", default: legacy ? .always : .never))
+    return (
+      try part.scalar("replacement"), try part.choice("prepend_scheme", default: legacy ? .always : .never)
+    )
   }
 
   // MARK: Post-processors
@@ -158,11 +161,14 @@ enum PipelineReader {
     case "Fuse": return [.fuse]
     case "Replace": return [.replace(try replaced(part), with: try part.string("content"))]
     case "Strip":
-      return [.strip(try part.scalar("content"), start: try part.count("start"), stop: try part.count("stop"))]
+      return [
+        .strip(try part.scalar("content"), start: try part.count("start"), stop: try part.count("stop"))
+      ]
     case "Metaspace":
       let (replacement, scheme) = try metaspace(part)
       return [.metaspace(replacement: replacement, scheme)]
-    case "WordPiece": return [.wordPiece(prefix: try part.string("prefix"), cleansUp: try part.bool("cleanup"))]
+    case "WordPiece":
+      return [.wordPiece(prefix: try part.string("prefix"), cleansUp: try part.bool("cleanup"))]
     case "BPEDecoder": return [.bpeSuffix(try part.string("suffix"))]
     default: throw part.unsupported(type)
     }

@@ -31,7 +31,9 @@ struct RegexClass {
   }
 
   /// Parses a class at `[`.
-  static func parse(_ pattern: [Unicode.Scalar], _ at: inout Int) throws(RegexTranslation.Failure) -> RegexClass {
+  static func parse(_ pattern: [Unicode.Scalar], _ at: inout Int) throws(RegexTranslation.Failure)
+    -> RegexClass
+  {
     at += 1
     let isNegated = at < pattern.count && pattern[at] == "^"
     if isNegated { at += 1 }
@@ -288,7 +290,9 @@ struct RegexClass {
     return text
   }()
 
-  private static func matches(_ code: OpaquePointer, _ text: UnsafeBufferPointer<UInt8>) -> [ClosedRange<UInt32>] {
+  private static func matches(_ code: OpaquePointer, _ text: UnsafeBufferPointer<UInt8>) -> [ClosedRange<
+    UInt32
+  >] {
     let data = pcre2_match_data_create_8(1, nil)!
     defer { pcre2_match_data_free_8(data) }
     var ranges: [ClosedRange<UInt32>] = []

@@ -103,7 +103,8 @@ struct RegexTranslation {
       scan += 1
     }
     guard scan < pattern.count, pattern[scan] == ":" || pattern[scan] == ")" else {
-      throw Failure(reason: "the group (?\(scan < pattern.count ? String(pattern[at + 1]) : "") is not supported")
+      throw Failure(
+        reason: "the group (?\(scan < pattern.count ? String(pattern[at + 1]) : "") is not supported")
     }
     if pattern[scan] == ")" {
       // Options for the rest of a group reach over its alternatives; elsewhere the two engines differ.
@@ -135,7 +136,8 @@ struct RegexTranslation {
       return
     }
     at = scan + 1
-    let quantifier = "{" + (parts[0].isEmpty ? "0" : parts[0]) + (parts.count == 2 ? "," + parts[1] : "") + "}"
+    let quantifier =
+      "{" + (parts[0].isEmpty ? "0" : parts[0]) + (parts.count == 2 ? "," + parts[1] : "") + "}"
     out += quantifier
     if next == "+" || (next == "?" && parts.count == 1) {
       out.insert(contentsOf: "(?:", at: atom)

@@ -1,28 +1,45 @@
 /// Byte strings with a 32-bit value each: an arena and an open-addressing index.
 ///
 /// Made for vocabularies: no object and no reference count per string, one probe per look-up as a rule.
+/// Written only while building and read-only afterwards, hence safe to share.
 final class StringTable: @unchecked Sendable {
-  // Written only while building; read-only afterwards, hence safe to share.
-  private var arena: [UInt8] = []
-  private var starts: [UInt32] = [0]
-  private var values: [UInt32] = []
+  private struct Entry {
+    var start: UInt32
+    var count: UInt32
+    var value: UInt32
+  }
+
+  private var arena: UnsafeMutablePointer<UInt8>
+  private var arenaCount = 0
+  private var arenaCapacity: Int
+  private var entries: UnsafeMutablePointer<Entry>
+  private var entryCapacity: Int
   /// (upper half of the hash, entry + 1); 0 is free.
-  private var slots: [UInt64]
+  private var slots: UnsafeMutablePointer<UInt64>
   private var mask: Int
+  /// Entries, repeated keys counted once.
+  private(set) var count = 0
+
+  private static let tagMask: UInt64 = 0xFFFF_FFFF_0000_0000
 
   /// Reserves room for so many strings.
   init(capacity: Int, bytes: Int = 0) {
     var size = 16
-    while size < capacity + capacity / 2 { size *= 2 }
-    slots = [UInt64](repeating: 0, count: size)
+    while 2 * size < 3 * capacity { size *= 2 }
+    slots = .allocate(capacity: size)
+    slots.initialize(repeating: 0, count: size)
     mask = size - 1
-    starts.reserveCapacity(capacity + 1)
-    values.reserveCapacity(capacity)
-    arena.reserveCapacity(bytes)
+    entryCapacity = max(16, capacity)
+    entries = .allocate(capacity: entryCapacity)
+    arenaCapacity = max(64, bytes)
+    arena = .allocate(capacity: arenaCapacity)
   }
 
-  /// Entries, repeated keys counted once.
-  var count: Int { values.count }
+  deinit {
+    slots.deallocate()
+    entries.deallocate()
+    arena.deallocate()
+  }
 
   /// Mixes eight bytes at a time; not meant to resist an adversary.
   @inline(__always)
@@ -53,100 +70,99 @@ final class StringTable: @unchecked Sendable {
     return product.high ^ product.low ^ value
   }
 
-  /// The value of a string.
+  /// The slot of a string: taken by it, or free.
   @inline(__always)
-  func find(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UInt32? {
-    let hash = StringTable.hash(bytes, count)
-    let tag = hash & 0xFFFF_FFFF_0000_0000
+  private func slot(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ hash: UInt64) -> Int {
+    let tag = hash & StringTable.tagMask
     var slot = Int(truncatingIfNeeded: hash) & mask
     while true {
-      let entry = slots[slot]
-      if entry == 0 { return nil }
-      if entry & 0xFFFF_FFFF_0000_0000 == tag {
-        let index = Int(truncatingIfNeeded: entry & 0xFFFF_FFFF) - 1
-        if equals(index, bytes, count) { return values[index] }
+      let found = slots[slot]
+      if found == 0 { return slot }
+      if found & StringTable.tagMask == tag {
+        // Safe: a taken slot names an entry below `count`, whose bytes lie in the arena.
+        let entry = entries[Int(truncatingIfNeeded: found & ~StringTable.tagMask) &- 1]
+        if Int(entry.count) == count {
+          let stored = arena + Int(entry.start)
+          var at = 0
+          while at < count, stored[at] == bytes[at] { at &+= 1 }
+          if at == count { return slot }
+        }
       }
       slot = (slot &+ 1) & mask
     }
   }
 
   /// The value of a string.
-  func find(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt32? {
-    guard let base = bytes.baseAddress else { return find("") }
-    return find(base, bytes.count)
+  @inline(__always)
+  func find(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UInt32? {
+    let found = slots[slot(bytes, count, StringTable.hash(bytes, count))]
+    return found == 0 ? nil : entries[Int(truncatingIfNeeded: found & ~StringTable.tagMask) &- 1].value
   }
 
   /// The value of a string.
-  func find(_ text: String) -> UInt32? {
-    var text = text
-    return text.withUTF8 { bytes in
-      withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1) {
-        find(bytes.baseAddress ?? UnsafePointer($0.baseAddress!), bytes.count)
-      }
-    }
+  func find(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt32? {
+    // An empty buffer may have no address; the arena's will do, as nothing is read.
+    find(bytes.baseAddress ?? UnsafePointer(arena), bytes.count)
   }
 
   /// Adds a string, or gives the one that is there a new value; returns the value it had.
   @discardableResult
   func insert(_ bytes: UnsafeBufferPointer<UInt8>, _ value: UInt32) -> UInt32? {
-    if 3 * (values.count + 1) > 2 * slots.count { grow() }
-    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1) { empty in
-      let base = bytes.baseAddress ?? UnsafePointer(empty.baseAddress!)
-      let hash = StringTable.hash(base, bytes.count)
-      let tag = hash & 0xFFFF_FFFF_0000_0000
-      var slot = Int(truncatingIfNeeded: hash) & mask
-      while slots[slot] != 0 {
-        if slots[slot] & 0xFFFF_FFFF_0000_0000 == tag {
-          let index = Int(truncatingIfNeeded: slots[slot] & 0xFFFF_FFFF) - 1
-          if equals(index, base, bytes.count) {
-            defer { values[index] = value }
-            return values[index]
-          }
-        }
-        slot = (slot + 1) & mask
-      }
-      values.append(value)
-      slots[slot] = tag | UInt64(values.count)
-      arena.append(contentsOf: bytes)
-      starts.append(UInt32(arena.count))
-      return nil
+    if 3 * (count + 1) > 2 * (mask + 1) { rehash() }
+    let base = bytes.baseAddress ?? UnsafePointer(arena)
+    let hash = StringTable.hash(base, bytes.count)
+    let slot = slot(base, bytes.count, hash)
+    if slots[slot] != 0 {
+      let index = Int(slots[slot] & ~StringTable.tagMask) - 1
+      defer { entries[index].value = value }
+      return entries[index].value
     }
+    reserve(bytes.count)
+    if let source = bytes.baseAddress { (arena + arenaCount).update(from: source, count: bytes.count) }
+    entries[count] = Entry(start: UInt32(arenaCount), count: UInt32(bytes.count), value: value)
+    arenaCount += bytes.count
+    count += 1
+    slots[slot] = hash & StringTable.tagMask | UInt64(count)
+    return nil
   }
 
   /// The bytes of an entry in the order of insertion.
   func withEntry<Result>(_ index: Int, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
-    arena.withUnsafeBufferPointer {
-      body(UnsafeBufferPointer(rebasing: $0[Int(starts[index])..<Int(starts[index + 1])]))
+    precondition(index >= 0 && index < count, "entry \(index) of \(count)")
+    return body(
+      UnsafeBufferPointer(start: arena + Int(entries[index].start), count: Int(entries[index].count)))
+  }
+
+  /// Makes room for one more entry of so many bytes.
+  private func reserve(_ bytes: Int) {
+    if count == entryCapacity {
+      let larger = UnsafeMutablePointer<Entry>.allocate(capacity: 2 * entryCapacity)
+      larger.update(from: entries, count: count)
+      entries.deallocate()
+      entries = larger
+      entryCapacity *= 2
+    }
+    if arenaCount + bytes > arenaCapacity {
+      let capacity = max(2 * arenaCapacity, arenaCount + bytes)
+      let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
+      larger.update(from: arena, count: arenaCount)
+      arena.deallocate()
+      arena = larger
+      arenaCapacity = capacity
     }
   }
 
-  /// The value of an entry in the order of insertion.
-  func value(at index: Int) -> UInt32 { values[index] }
-
-  @inline(__always)
-  private func equals(_ index: Int, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
-    let start = Int(starts[index])
-    guard Int(starts[index &+ 1]) &- start == count else { return false }
-    return arena.withUnsafeBufferPointer {
-      // Safe: an entry lies within the arena; an empty one compares nothing.
-      guard count > 0, let base = $0.baseAddress else { return true }
-      let stored = base + start
-      for at in 0..<count where stored[at] != bytes[at] { return false }
-      return true
-    }
-  }
-
-  private func grow() {
-    let size = slots.count * 2
-    slots = [UInt64](repeating: 0, count: size)
+  private func rehash() {
+    let size = 2 * (mask + 1)
+    slots.deallocate()
+    slots = .allocate(capacity: size)
+    slots.initialize(repeating: 0, count: size)
     mask = size - 1
-    for index in values.indices {
-      let hash = withEntry(index) { bytes in
-        bytes.baseAddress.map { StringTable.hash($0, bytes.count) } ?? 0
-      }
+    for index in 0..<count {
+      let hash = StringTable.hash(arena + Int(entries[index].start), Int(entries[index].count))
       var slot = Int(truncatingIfNeeded: hash) & mask
       while slots[slot] != 0 { slot = (slot + 1) & mask }
-      slots[slot] = hash & 0xFFFF_FFFF_0000_0000 | UInt64(index + 1)
+      slots[slot] = hash & StringTable.tagMask | UInt64(index + 1)
     }
   }
 }

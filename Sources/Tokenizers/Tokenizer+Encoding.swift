@@ -2,12 +2,20 @@ import Synchronization
 
 /// What one encoding writes to, kept for the next: word cache, buffers, match data.
 final class EncodingScratch {
-  var model = ModelScratch()
+  /// Of a byte-pair encoding; made when it is first needed.
+  var model: ModelScratch?
   var tokens: [UInt32] = []
   let regex = RegexScratch()
+
+  /// Lets go of what a very long text has left behind.
+  func trim() {
+    let limit = 1 << 18
+    if tokens.capacity > limit { tokens = [] }
+    if let symbols = model?.symbols.capacity, symbols > limit { model = nil }
+  }
 }
 
-/// Scratch that is not in use. Each encoding borrows one, so that threads never share.
+/// Scratch that is not in use; each encoding borrows one, so that threads never share.
 final class ScratchPool: Sendable {
   /// Hands an object from thread to thread; only one holds it at a time.
   private struct Idle: @unchecked Sendable {
@@ -30,6 +38,7 @@ final class ScratchPool: Sendable {
   }
 
   private func giveBack(_ scratch: EncodingScratch) {
+    scratch.trim()
     let returned = Idle(scratch: [scratch])
     idle.withLock {
       if $0.scratch.count < ScratchPool.limit { $0.scratch += returned.scratch }
@@ -117,16 +126,28 @@ extension Tokenizer.Storage {
     var cut = PreTokenizedText(text, beginsText: beginsText)
     defer { cut.deallocate() }
     for preTokenizer in preTokenizers { try preTokenizer.apply(to: &cut, scratch: scratch.regex) }
+    // Held here while the words are encoded: a field of a shared object is checked at every access.
+    var tokens = scratch.tokens
+    var modelScratch = scratch.model
+    scratch.tokens = []
+    scratch.model = nil
+    defer {
+      scratch.tokens = tokens
+      scratch.model = modelScratch
+    }
     switch model {
     case .bytePairs(let model):
+      var own = modelScratch ?? ModelScratch()
+      modelScratch = nil
+      defer { modelScratch = own }
       for piece in cut.pieces {
         let word = cut.bytes(piece)
-        try model.encode(word.baseAddress!, word.count, into: &scratch.tokens, scratch: &scratch.model)
+        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
       }
     case .wordLevel(let model):
       for piece in cut.pieces {
         let word = cut.bytes(piece)
-        try model.encode(word.baseAddress!, word.count, into: &scratch.tokens)
+        try model.encode(word.baseAddress!, word.count, into: &tokens)
       }
     }
   }

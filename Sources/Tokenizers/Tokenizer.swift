@@ -38,11 +38,12 @@ public struct Tokenizer: Sendable {
       self.postProcessor = postProcessor
       self.decoders = decoders
       self.namedTokens = namedTokens
-      // Special by text: an id of the model with the text of a special token is left out too.
+      // Special by text, as `tokenizers` has it: an id of the model with the text of a special token is left
+      // out too, and a special token that normalisation changed is not.
       var special = Set<Int>()
+      for (id, text) in added.texts where added.specialContents.contains(text) { special.insert(Int(id)) }
       for content in added.specialContents {
-        if let id = added.ids[content] { special.insert(Int(id)) }
-        if let id = vocabulary.id(for: content), added.tokens[id] == nil { special.insert(Int(id)) }
+        if let id = vocabulary.id(for: content), added.texts[id] == nil { special.insert(Int(id)) }
       }
       specialIDs = special
     }
@@ -110,8 +111,10 @@ public struct Tokenizer: Sendable {
   }
 
   /// The text of a token as the vocabulary writes it (`Ġhello`); `nil` for an unknown id.
+  ///
+  /// An added token that is looked for in normalised text is given normalised.
   public func token(for id: Int) -> String? {
-    if let key = UInt32(exactly: id), let token = storage.added.tokens[key] { return token.content }
+    if let key = UInt32(exactly: id), let text = storage.added.texts[key] { return text }
     return storage.vocabulary.text(of: id)
   }
 
@@ -138,11 +141,11 @@ public struct Tokenizer: Sendable {
   private func decodeBytes(_ ids: [Int], skipSpecialTokens: Bool) -> String {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(ids.count * 4)
-    let added = storage.added.tokens
+    let added = storage.added.texts
     for id in ids {
       if skipSpecialTokens, isSpecial(id) { continue }
-      if let key = UInt32(exactly: id), let token = added[key] {
-        bytes += ByteLevelStage.bytes(of: token.content)
+      if let key = UInt32(exactly: id), let text = added[key] {
+        bytes += ByteLevelStage.bytes(of: text)
       } else {
         _ = storage.vocabulary.appendDecodedBytes(of: id, to: &bytes)
       }

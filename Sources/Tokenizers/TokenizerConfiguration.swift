@@ -15,6 +15,8 @@ struct TokenizerConfiguration {
   var addsPrefixSpace = false
   var cleansUpSpaces = false
   var cleansUpSpacesOfBytePairs = false
+  /// Roles that some file mentions, be it with `null`.
+  private var mentioned: Set<String> = []
 
   private static let roles = [
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
@@ -48,7 +50,24 @@ struct TokenizerConfiguration {
       try overlay(&fields, folder)
     }
     try readSpecialTokens(FieldReader(fields, file: file, path: ""))
-    applyClassDefaults(fields)
+    mentioned = Set(fields.members.map(\.key))
+    applyClassDefaults()
+  }
+
+  /// Whether the class builds its tokenizer anew from vocabulary and merges.
+  ///
+  /// It then takes the added tokens that the configuration lists, and not those of tokenizer.json.
+  var rebuildsAddedTokens: Bool {
+    let classes = [
+      "GPT2Tokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer", "LlamaTokenizer", "CodeLlamaTokenizer",
+      "GemmaTokenizer", "GPTNeoXTokenizer", "CohereTokenizer", "CodeGenTokenizer",
+    ]
+    return !added.isEmpty && className.map { classes.contains($0) } == true
+  }
+
+  /// Sets a role that no file mentions.
+  mutating func setDefault(_ role: String, _ content: String) {
+    if mentioned.insert(role).inserted { named.append((role, AddedToken(content: content))) }
   }
 
   /// Older folders keep the special tokens in special_tokens_map.json; it counts more than the
@@ -98,21 +117,21 @@ struct TokenizerConfiguration {
   }
 
   /// The class's own defaults, for roles that no file mentions (`null` counts as a mention).
-  private mutating func applyClassDefaults(_ fields: JSONObject) {
+  mutating func applyClassDefaults() {
     let defaults: [String]
     switch className {
     case "GPT2Tokenizer": defaults = ["unk_token", "bos_token", "eos_token"]
     case "Qwen2Tokenizer": defaults = ["unk_token", "eos_token", "pad_token"]
     default: defaults = []
     }
-    for role in defaults where fields[role] == nil {
-      named.append((role, AddedToken(content: "<|endoftext|>")))
-    }
+    for role in defaults { setDefault(role, "<|endoftext|>") }
   }
 
   private static func order(_ role: String) -> Int { roles.firstIndex(of: role) ?? roles.count }
 
-  private static func token(_ reader: FieldReader, _ key: String, defaultsToSpecial: Bool) throws -> AddedToken {
+  private static func token(_ reader: FieldReader, _ key: String, defaultsToSpecial: Bool) throws
+    -> AddedToken
+  {
     guard let value = reader[key] else { throw reader.malformed(key, "is missing") }
     return try token(value, reader.file, reader.name(key), defaultsToSpecial: defaultsToSpecial)
   }
@@ -131,7 +150,8 @@ struct TokenizerConfiguration {
     let isSpecial = try part.bool("special", default: defaultsToSpecial)
     return AddedToken(
       content: try part.string("content"), isSingleWord: try part.bool("single_word", default: false),
-      stripsLeft: try part.bool("lstrip", default: false), stripsRight: try part.bool("rstrip", default: false),
+      stripsLeft: try part.bool("lstrip", default: false),
+      stripsRight: try part.bool("rstrip", default: false),
       isNormalized: try part.bool("normalized", default: !isSpecial), isSpecial: isSpecial)
   }
 
@@ -142,8 +162,8 @@ struct TokenizerConfiguration {
     let reader = try FieldReader(FileBytes.json(file), file: file, path: "")
     if let name = try reader.optionalString("tokenizer_class") { return name }
     switch try reader.optionalString("model_type") {
-    case "gpt2": return "GPT2Tokenizer"
-    case "qwen2": return "Qwen2Tokenizer"
+    case "gpt2", "gpt_neo", "gptj", "opt", "phi", "starcoder2": return "GPT2Tokenizer"
+    case "qwen2", "qwen2_moe", "qwen3", "qwen3_moe": return "Qwen2Tokenizer"
     default: return nil
     }
   }

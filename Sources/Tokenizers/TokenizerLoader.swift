@@ -22,18 +22,22 @@ enum TokenizerLoader {
 
   // MARK: tokenizer.json
 
-  private static func fromJSON(_ file: String, configuration: TokenizerConfiguration?) throws -> Tokenizer.Storage {
+  private static func fromJSON(_ file: String, configuration: TokenizerConfiguration?) throws
+    -> Tokenizer.Storage
+  {
     let root = try FieldReader(FileBytes.json(file), file: file, path: "")
     if let version = try root.optionalString("version"), version != "1.0" {
       throw root.malformed("version", "is \(version); only 1.0 is known")
     }
-    try checkTruncationAndPadding(root)
+    var configuration = configuration
+    if let pad = try checkTruncationAndPadding(root) { configuration?.setDefault("pad_token", pad) }
     guard let modelPart = try root.part("model") else { throw root.malformed("model", "is missing") }
     let preTokenizerPart = try root.part("pre_tokenizer")
     let feedsBytes =
       try ModelReader.type(of: modelPart) == "BPE" && PipelineReader.endsInBytes(preTokenizerPart)
     let (vocabulary, model) = try ModelReader.model(modelPart, feedsBytes: feedsBytes)
-    let declared = root["added_tokens"] == nil ? [] : try root.parts("added_tokens").map(addedToken)
+    var declared = root["added_tokens"] == nil ? [] : try root.parts("added_tokens").map(addedToken)
+    if configuration?.rebuildsAddedTokens == true { declared = [] }
     return try assemble(
       vocabulary, model, declared: declared, configuration,
       normalizers: PipelineReader.normalizers(root.part("normalizer")),
@@ -50,13 +54,14 @@ enum TokenizerLoader {
       isNormalized: try part.bool("normalized"), isSpecial: try part.bool("special"))
   }
 
-  /// Not applied to single texts (transformers switches both off), but a file must be well-formed.
-  private static func checkTruncationAndPadding(_ root: FieldReader) throws {
+  /// Both are not applied to single texts (transformers switches them off), but a file must be well-formed.
+  ///
+  /// - Returns: the padding token, which takes its role where nothing else does.
+  private static func checkTruncationAndPadding(_ root: FieldReader) throws -> String? {
     if let truncation = try root.part("truncation") { _ = try truncation.count("max_length") }
-    if let padding = try root.part("padding") {
-      _ = try padding.count("pad_id")
-      _ = try padding.string("pad_token")
-    }
+    guard let padding = try root.part("padding") else { return nil }
+    _ = try padding.count("pad_id")
+    return try padding.string("pad_token")
   }
 
   // MARK: vocab.json and merges.txt
@@ -69,8 +74,14 @@ enum TokenizerLoader {
     let merges = try readMerges(mergesFile, vocabulary)
     let isQwen2 = configuration.className == "Qwen2Tokenizer"
     let byteLevel: PreTokenizer = .byteLevel(
-      addsPrefixSpace: configuration.addsPrefixSpace, pattern: isQwen2 ? nil : .known(.gpt2), mapsBytes: false)
+      addsPrefixSpace: configuration.addsPrefixSpace, pattern: isQwen2 ? nil : .known(.gpt2), mapsBytes: false
+    )
     var configuration = configuration
+    if !isQwen2 {
+      // These two files alone are what GPT-2 was published as.
+      configuration.className = "GPT2Tokenizer"
+      configuration.applyClassDefaults()
+    }
     try readAddedTokens(folder + "/added_tokens.json", &configuration)
     return try assemble(
       vocabulary, .bytePairs(ModelReader.bytePairs(vocabulary, merges)), declared: [], configuration,

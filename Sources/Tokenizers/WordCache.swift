@@ -23,7 +23,9 @@ struct WordCache {
   /// Appends the tokens of a word when it is remembered.
   @inline(__always)
   func append(_ word: UnsafePointer<UInt8>, _ count: Int, _ hash: UInt64, to out: inout [UInt32]) -> Bool {
-    let slot = slots.withUnsafeBufferPointer { $0[Int(truncatingIfNeeded: hash &>> (64 &- WordCache.slotBits))] }
+    let slot = slots.withUnsafeBufferPointer {
+      $0[Int(truncatingIfNeeded: hash &>> (64 &- WordCache.slotBits))]
+    }
     guard slot.hash == hash, Int(slot.byteCount) == count else { return false }
     let same = bytes.withUnsafeBufferPointer { stored in
       for at in 0..<count where stored[Int(slot.bytes) &+ at] != word[at] { return false }

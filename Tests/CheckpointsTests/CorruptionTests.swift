@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Testing
+import _TestSupport
 
 /// Damaged checkpoints are refused in one line or read within bounds; they never crash.
 @Suite struct CorruptionTests {

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Testing
+import _TestSupport
 
 @Suite struct WritingTests {
   let folder: TemporaryFolder

@@ -103,7 +103,8 @@ struct ConfigurationTests {
       ("typical_p", 0), ("epsilon_cutoff", -0.1), ("eta_cutoff", 1.1), ("repetition_penalty", 0),
       ("repetition_penalty_window", -2), ("encoder_repetition_penalty", -1), ("no_repeat_ngram_size", -1),
       ("encoder_no_repeat_ngram_size", -1), ("sequence_bias", [[[], 1]]), ("forced_bos_token_id", -1),
-      ("forced_eos_token_id", [-1]), ("exponential_decay_length_penalty", [-1, 2]), ("suppress_tokens", [-3]),
+      ("forced_eos_token_id", [-1]), ("exponential_decay_length_penalty", [-9_223_372_036_854_775_808, 2]),
+      ("suppress_tokens", [-3]),
       ("begin_suppress_tokens", [-3]), ("seed", -1), ("num_beam_groups", 2), ("guidance_scale", 2),
     ]
     for (field, value) in wrong {

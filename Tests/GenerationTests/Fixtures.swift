@@ -39,12 +39,12 @@ extension TableSession {
   /// Generates with a configuration.
   func run(
     _ prompt: [Int], _ configuration: GenerationConfiguration,
-    stopDecoder: (any StreamingTextDecoder)? = nil, allowedTokens: (([Int]) -> [Int])? = nil,
-    interruption: InterruptionFlag? = nil, onToken: ((Int, Int, Float) -> Void)? = nil
+    stopDecoder: (any StreamingTextDecoder)? = nil, interruption: InterruptionFlag? = nil,
+    onToken: ((Int, Int, Float) -> Void)? = nil, allowedTokens: (([Int]) -> [Int])? = nil
   ) throws -> GenerationResult {
     try generate(
       prompt: prompt, plan: plan(prompt, configuration), session: self, stopDecoder: stopDecoder,
-      allowedTokens: allowedTokens, interruption: interruption, onToken: onToken)
+      interruption: interruption, onToken: onToken, allowedTokens: allowedTokens)
   }
 
   func plan(_ prompt: [Int], _ configuration: GenerationConfiguration) throws -> DecodingPlan {

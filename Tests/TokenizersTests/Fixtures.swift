@@ -53,14 +53,21 @@ struct SeededGenerator: RandomNumberGenerator {
     var scalars = String.UnicodeScalarView()
     for _ in 0..<Int.random(in: 0...maximumLength, using: &self) {
       switch Int.random(in: 0..<8, using: &self) {
-      case 0: scalars.append(contentsOf: " \n\r\t'\u{85}\u{A0}\u{180E}\u{3000}\u{17F}".unicodeScalars.randomElement(using: &self).map { [$0] } ?? [])
-      case 1: scalars.append(contentsOf: "'sStTrReEvVmMlLdD".unicodeScalars.randomElement(using: &self).map { [$0] } ?? [])
+      case 0:
+        scalars.append(
+          contentsOf: " \n\r\t'\u{85}\u{A0}\u{180E}\u{3000}\u{17F}".unicodeScalars.randomElement(using: &self)
+            .map { [$0] } ?? [])
+      case 1:
+        scalars.append(
+          contentsOf: "'sStTrReEvVmMlLdD".unicodeScalars.randomElement(using: &self).map { [$0] } ?? [])
       case 2: scalars.append(Unicode.Scalar(UInt8.random(in: 0x20..<0x7F, using: &self)))
       case 3: scalars.append(Unicode.Scalar(UInt32.random(in: 0x4E00..<0xA000, using: &self))!)
       case 4: scalars.append(Unicode.Scalar(UInt32.random(in: 0xA0..<0x3000, using: &self))!)
       case 5: scalars.append(Unicode.Scalar(UInt8.random(in: 0x30...0x39, using: &self)))
       default:
-        if let scalar = Unicode.Scalar(UInt32.random(in: 0..<0x11_0000, using: &self)) { scalars.append(scalar) }
+        if let scalar = Unicode.Scalar(UInt32.random(in: 0..<0x11_0000, using: &self)) {
+          scalars.append(scalar)
+        }
       }
     }
     return String(scalars)

@@ -53,7 +53,9 @@ import Testing
         let expected = try #require(pair.array?[1].string)
         var chain = DecodingChain(steps)
         let text = tokens.map { chain.push($0) }.joined() + chain.finish()
-        #expect(Array(text.utf8) == Array(expected.utf8), "\(item["part"]!.text()) on \(tokens): \(text) for \(expected)")
+        #expect(
+          Array(text.utf8) == Array(expected.utf8),
+          "\(item["part"]!.text()) on \(tokens): \(text) for \(expected)")
       }
     }
   }

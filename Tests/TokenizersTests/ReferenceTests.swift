@@ -20,12 +20,14 @@ import Testing
       let ids = try #require(item["ids"]?.array).compactMap(\.int)
       #expect(try tokenizer.encode(text) == ids, "\(name): \(text.debugDescription)")
       let plain = item["plain"]?.array?.compactMap(\.int) ?? ids
-      #expect(try tokenizer.encode(text, addSpecialTokens: false) == plain, "\(name): \(text.debugDescription)")
+      #expect(
+        try tokenizer.encode(text, addSpecialTokens: false) == plain, "\(name): \(text.debugDescription)")
       let decoded = item["decoded"]?.string ?? text
       let skipped = item["skipped"]?.string ?? text
       // Compared by scalars: `==` on strings holds canonically equal ones for the same.
       #expect(
-        Array(tokenizer.decode(ids, skipSpecialTokens: false).unicodeScalars) == Array(decoded.unicodeScalars),
+        Array(tokenizer.decode(ids, skipSpecialTokens: false).unicodeScalars)
+          == Array(decoded.unicodeScalars),
         "\(name): \(ids)")
       #expect(Array(tokenizer.decode(ids).unicodeScalars) == Array(skipped.unicodeScalars), "\(name): \(ids)")
     }
@@ -43,6 +45,8 @@ import Testing
     let tokenizer = try Fixtures.tokenizer(name)
     for id in 0..<tokenizer.vocabularySize {
       guard let token = tokenizer.token(for: id) else { continue }
+      // An added token that is looked for in normalised text is known by two texts.
+      if tokenizer.storage.added.tokens[UInt32(id)]?.isNormalized == true { continue }
       #expect(tokenizer.id(for: token) == id, "\(name): \(id) \(token)")
     }
     #expect(tokenizer.token(for: tokenizer.vocabularySize) == nil)

@@ -42,7 +42,7 @@ struct TopK: CandidateFilter {
 /// Keeps the smallest set of best tokens whose probability reaches p.
 ///
 /// In ascending order of score, of equal ones the lower id first, tokens go while the sum of probabilities is
-/// at most 1 − p.
+/// at most 1 − p. (torch's sort leaves the order of equal ones open.)
 ///
 /// - SeeAlso: arXiv:1904.09751; transformers `TopPLogitsWarper`.
 struct TopP: CandidateFilter {
@@ -155,19 +155,20 @@ struct TopH: CandidateFilter {
     guard maximum.isFinite else { return }
     var sum = 0.0
     for rank in 0..<best.count { sum += exp(Double(best.score(rank)) - maximum) }
-    func term(_ rank: Int) -> Double {
+    // What has no probability in fp32 ends the sum: −0·log 0 is not a number, to torch.
+    var terms: [Double] = []
+    for rank in 0..<best.count {
       let logarithm = Double(best.score(rank)) - maximum - log(sum)
-      return logarithm == -.infinity ? .nan : -exp(logarithm) * logarithm
+      guard Float(exp(logarithm)) > 0 else { break }
+      terms.append(-exp(logarithm) * logarithm)
     }
-    var entropy = 0.0
-    for rank in 0..<best.count where !term(rank).isNaN { entropy += term(rank) }
-    // What has no probability ends the sum: comparisons with NaN are false from there on.
+    let budget = Float(terms.reduce(0, +)) * Float(share)
     var cumulative = 0.0
     var kept = 0
-    for rank in 0..<best.count {
-      cumulative += term(rank)
-      guard Float(cumulative) <= Float(entropy) * Float(share) || rank == 0 else { break }
-      kept = rank + 1
+    for term in terms {
+      cumulative += term
+      guard Float(cumulative) <= budget || kept == 0 else { break }
+      kept += 1
     }
     let worst = best.score(kept - 1)
     let worstIndex = best.index(kept - 1)

@@ -12,8 +12,10 @@ struct NumberList: ExpressibleByArgument {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false).map {
       Int($0.filter { $0 != " " })
     }
-    guard !parts.contains(where: { $0 == nil || $0! < 0 }) else { return nil }
-    numbers = parts.compactMap { $0 }
+    // No model comes near the upper bound, and sums of a few stay numbers.
+    let numbers = parts.compactMap { $0 }.filter { (0...Int(Int32.max)).contains($0) }
+    guard numbers.count == parts.count else { return nil }
+    self.numbers = numbers
   }
 
   var defaultValueDescription: String { numbers.map(String.init).joined(separator: ",") }

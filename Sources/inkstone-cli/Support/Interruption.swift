@@ -15,6 +15,11 @@ enum Interruption {
   static func install() {
     // Made before a handler can run: a lazy global must not be initialised inside one.
     _ = flag
+    // A parent that starts programs from threads of its own may hand on a mask that blocks signals.
+    var mask = sigset_t()
+    sigemptyset(&mask)
+    for number in [SIGINT, SIGTERM] { sigaddset(&mask, number) }
+    pthread_sigmask(SIG_UNBLOCK, &mask, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         Interruption.flag.raise()

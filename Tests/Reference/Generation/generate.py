@@ -4,10 +4,11 @@ The model's logits are t1[last token] + t2[token before], two tables of hashed n
 tests compute the same logits without a file of weights. Cases whose outcome hangs on a difference below the
 rounding of either engine are left out and counted: equal scores have no order in torch's topk.
 
-    python generate.py        # writes beams.json, tokens.json and processors.json beside itself
+    python generate.py        # writes beams.json, tokens.json, stops.json and processors.json beside itself
 """
 
 import base64
+import itertools
 import json
 import math
 import pathlib
@@ -15,9 +16,10 @@ import random
 import warnings
 
 import numpy
+import tokenizers
 import torch
 import transformers
-from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import CausalLMOutput
 
 EXPECTED = {"transformers": "5.23.0", "torch": "2.13.0+cpu"}
@@ -178,8 +180,23 @@ def run(model, prompt, settings, **extra):
     )
 
 
-def base_case(rng):
-    vocabulary = rng.choice([13, 24, 37, 50])
+def letter_tokens():
+    """Texts of 1 to 3 letters that overlap in many ways; token ids are places in this list."""
+    pairs = ["".join(letters) for letters in itertools.product("abc", repeat=2)]
+    triples = ["".join(letters) for letters in itertools.product("abc", repeat=3)]
+    return list("abcdef") + pairs + triples
+
+
+def letter_tokenizer():
+    vocabulary = {text: place for place, text in enumerate(letter_tokens())}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def base_case(rng, vocabulary=None):
+    vocabulary = vocabulary or rng.choice([13, 24, 37, 50])
     seed = rng.randrange(2**31)
     scale = rng.choice([0.25, 0.5, 1.0])
     prompt = [rng.randrange(vocabulary) for _ in range(rng.choice([1, 2, 3, 5, 8]))]
@@ -242,6 +259,35 @@ def token_cases(rng, number):
     return cases, left_out, steps
 
 
+def stop_cases(rng, number):
+    """Greedy decoding and beams that end at texts."""
+    cases, left_out = [], 0
+    tokenizer = letter_tokenizer()
+    while len(cases) < number:
+        case, settings, end_tokens = base_case(rng, len(letter_tokens()))
+        settings["stop_strings"] = [
+            "".join(rng.choice("abc") for _ in range(rng.choice([1, 2, 3, 3, 4, 5]))) for _ in range(rng.choice([1, 2]))
+        ]
+        settings |= score_settings(rng, case["vocabulary"], end_tokens, 0.1)
+        if rng.random() < 0.6:
+            settings |= {"num_beams": rng.choice([2, 3, 5]), "early_stopping": rng.choice([False, True, "never"])}
+        model = TableModel(case["seed"], case["vocabulary"], case["scale"])
+        margin = Margin(model)
+        output = run(model, case["prompt"], settings, tokenizer=tokenizer)
+        if "num_beams" not in settings:
+            tops = torch.stack(output.scores).squeeze(1).topk(2).values.double()
+            margin.smallest = float((tops[:, 0] - tops[:, 1]).min())
+        elif (output.sequences_scores < -1e8).any():
+            margin.undefined = True
+        if not margin.smallest > MARGIN or margin.undefined:
+            left_out += 1
+            continue
+        case["generation_config"] = settings
+        case["sequences"] = output.sequences.tolist()
+        cases.append(case)
+    return cases, left_out
+
+
 def encoded(scores):
     return base64.b64encode(scores.numpy().astype("<f4").tobytes()).decode()
 
@@ -286,7 +332,11 @@ def is_stable(model, prompt, history, scores, settings, result):
                 other = processed(model, prompt, history, scores, settings | {name: settings[name] * change})
                 if ((other == -math.inf) != dropped).any():
                     return False
-    return True
+    # Neither topk nor sort defines which of equal scores comes first.
+    before = processed(model, prompt, history, scores, settings | {"do_sample": False})
+    before = before / settings.get("temperature", 1.0)
+    ties = before[:, None] == before[None, :]
+    return not (ties & (dropped[:, None] != dropped[None, :])).any()
 
 
 def processor_cases(rng, number):
@@ -321,16 +371,19 @@ def processor_cases(rng, number):
                 settings |= sampling_settings(rng, 0.35)
         if settings.get("do_sample") and rng.random() < 0.35:
             settings["num_beams"] = 3
-        # Which of equal scores topk takes is not defined (extreme ones have equal probabilities: 0), nor is a
-        # distribution over infinities.
+        # Extreme scores have equal probabilities, 0, and no distribution when infinities are made finite.
         ordered = "top_h" in settings or ("min_p" in settings and "num_beams" in settings)
-        if kind in ("ties", "extreme") and ordered:
+        if kind == "extreme" and ordered:
             continue
         if kind == "extreme" and settings.get("remove_invalid_values"):
             continue
         scores = random_scores(rng, vocabulary, kind)
         model = TableModel(0, vocabulary, 1.0)
-        result = processed(model, prompt, history, scores, settings)
+        try:
+            result = processed(model, prompt, history, scores, settings)
+        except ValueError:  # every token is forbidden, and torch makes no distribution of that
+            left_out += 1
+            continue
         if torch.isnan(result).any() or not torch.isfinite(result.amax()):
             left_out += 1
             continue
@@ -368,6 +421,7 @@ def main():
     tokens, left_out, steps = token_cases(random.Random(SEED + 1), 120)
     write("tokens.json", tokens, left_out)
     print(f"{steps} greedy steps")
+    write("stops.json", *stop_cases(random.Random(SEED + 3), 150))
     write("processors.json", *processor_cases(random.Random(SEED + 2), 400))
 
 

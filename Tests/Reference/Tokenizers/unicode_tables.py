@@ -6,6 +6,7 @@ therefore read from the package: each code point is shown to the operation in qu
 
     pip install -r requirements.txt
     python unicode_tables.py ../../../Sources/Tokenizers
+    swift format -i ../../../Sources/Tokenizers/Unicode*.swift
 """
 
 import sys

@@ -1,7 +1,7 @@
 import Foundation
 
 /// What stands at a name in a model's folder.
-enum FolderEntry: Equatable {
+package enum FolderEntry: Equatable {
   case file([UInt8])
   case folder
   case pipe
@@ -11,16 +11,18 @@ enum FolderEntry: Equatable {
 ///
 /// The damage is of the kinds that occur (cut downloads, flipped bits, mixed-up files) and of those that are made
 /// on purpose (lengths, offsets and extents that lie).
-struct CorruptionGenerator {
+package struct CorruptionGenerator {
   private var random: SeededGenerator
 
-  init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+  package init(seed: UInt64) { random = SeededGenerator(seed: seed) }
 
   /// Damages one file of a folder.
   ///
   /// - Parameter folder: a valid model; files are told apart by the ends of their names.
   /// - Returns: the folder with one fault, and the fault in words.
-  mutating func corrupt(_ folder: [String: FolderEntry]) -> (fault: String, folder: [String: FolderEntry]) {
+  package mutating func corrupt(_ folder: [String: FolderEntry]) -> (
+    fault: String, folder: [String: FolderEntry]
+  ) {
     var folder = folder
     let names = folder.keys.sorted()
     let name = pick(names)
@@ -50,7 +52,7 @@ struct CorruptionGenerator {
   }
 
   /// Writes a folder to disk, over whatever is there.
-  static func write(_ folder: [String: FolderEntry], to path: String) throws {
+  package static func write(_ folder: [String: FolderEntry], to path: String) throws {
     try? FileManager.default.removeItem(atPath: path)
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     for (name, entry) in folder {
@@ -66,7 +68,7 @@ struct CorruptionGenerator {
   // MARK: Safetensors
 
   /// Lengths that a header may claim.
-  static let lyingLengths: [UInt64] = [
+  package static let lyingLengths: [UInt64] = [
     0, 1, 2, 7, 100_000_000, 100_000_001, 1 << 31, 1 << 32, 1 << 62, 1 << 63, .max, .max - 7, .max - 8,
     UInt64(Int.max), UInt64(Int.max) - 7,
   ]
