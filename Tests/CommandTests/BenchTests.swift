@@ -21,7 +21,9 @@ import Testing
       .path
     defer { try? FileManager.default.removeItem(atPath: folder) }
     #expect(try CommandRunner.run(BenchTests.tiny + ["--save", folder]).status == 0)
-    let outcome = try CommandRunner.run(["generate", "-m", folder, "--prompt-ids", "1,2", "-n", "3", "--json"])
+    let outcome = try CommandRunner.run([
+      "generate", "-m", folder, "--prompt-ids", "1,2", "-n", "3", "--json",
+    ])
     #expect(outcome.status == 0, "\(outcome.errors)")
     let again = try CommandRunner.run(["bench", "-m", folder, "-p", "4", "-n", "0", "-r", "1", "-t", "1"])
     #expect(again.status == 0 && again.output.contains("pp4"), "\(again.errors)")

@@ -129,7 +129,8 @@ private func laplace(_ x: FloatVector) -> FloatVector {
 private func squareRootSoftplus(_ x: FloatVector) -> FloatVector { softplus(x).squareRoots }
 
 /// x ← f(x + b), each element by the definition of f: the naive twin of `activate`.
-package func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation) {
+package func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float>?, _ activation: Activation)
+{
   for index in 0..<x.rows {
     for column in 0..<x.columns {
       x.row(index)[column] = activationReference(x.row(index)[column] + (bias?[column] ?? 0), activation)
