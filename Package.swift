@@ -36,6 +36,7 @@ let package = Package(
     .target(
       name: "Evaluation",
       dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [
@@ -45,7 +46,7 @@ let package = Package(
     .executableTarget(
       name: "inkstone-cli",
       dependencies: rooms + [
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Benchmarking", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
 
@@ -57,6 +58,7 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
+    .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),
   ],

@@ -11,8 +11,13 @@ public final class BLASEngine: ComputeEngine {
 
   /// Starts the threads.
   /// - Parameter threadCount: the caller's thread included; by default one per core that the process may use.
-  public init(threadCount: Int = WorkerPool.defaultThreadCount()) {
-    pool = WorkerPool(threadCount: threadCount)
+  public convenience init(threadCount: Int = WorkerPool.defaultThreadCount()) {
+    self.init(pool: WorkerPool(threadCount: threadCount))
+  }
+
+  /// Computes with the threads of a pool that exists.
+  public init(pool: WorkerPool) {
+    self.pool = pool
   }
 
   /// Looks up embeddings; a row is too short to be worth a second thread.

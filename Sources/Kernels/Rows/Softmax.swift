@@ -117,7 +117,7 @@ public func logProbability(of target: Int, in x: UnsafePointer<Float>, count: In
 }
 
 /// yᵢ = exp(xᵢ − max)/Σ exp(xⱼ − max): the naive twin of `softmaxRow`.
-func softmaxRowReference(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int) {
+package func softmaxRowReference(_ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int) {
   var maximum = -Float.infinity
   for index in 0..<count where x[index] > maximum { maximum = x[index] }
   if maximum == -.infinity { maximum = 0 }
