@@ -5,6 +5,7 @@ ARCH ?= native
 MODEL ?=
 PROMPT ?= 人工智能是
 PREFIX ?= /usr/local
+SHAPE ?= gpt2-124m
 SWIFT ?= swift
 PYTHON ?= python3
 
@@ -63,9 +64,11 @@ reference: ## rebuild the regression references with transformers, in a venv
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
 	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
+	for room in Generation Kernels Tokenizers; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
 
-bench: build ## measure
-	@echo "bench: not built yet" >&2; exit 2
+bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some minutes
+	@INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" \
+	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" bench --shape $(SHAPE) --suite Benchmarks/Results/local -n 64
 
 docs: setup ## build the documentation into .build/docs
 	$(SWIFT) package --allow-writing-to-directory .build/docs generate-documentation --target Inkstone \

@@ -37,6 +37,7 @@ let package = Package(
     .target(
       name: "Evaluation",
       dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [
@@ -46,7 +47,7 @@ let package = Package(
     .executableTarget(
       name: "inkstone-cli",
       dependencies: rooms + [
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Benchmarking", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
 
@@ -55,9 +56,10 @@ let package = Package(
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
-    .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
+    .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
+    .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),
   ],

@@ -30,32 +30,9 @@ public final class Decoder: Sendable {
     let description = try ModelDescription.load(from: folder)
     let checkpoint = try Checkpoint(path: folder)
     var loader = WeightLoader(
-      family: description.family, configuration: description.configuration, checkpoint: checkpoint)
+      family: description.family, configuration: description.configuration, source: checkpoint)
     return Decoder(
       configuration: description.configuration, weights: try loader.load(),
       unknownConfigurationFields: description.unknownFields)
-  }
-}
-
-/// What a model folder says about itself, before its weights are opened.
-public struct ModelDescription: Sendable {
-  /// What the model looks like.
-  public let configuration: DecoderConfiguration
-  /// Fields of `config.json` that the family does not know.
-  public let unknownFields: [String]
-  let family: DecoderFamily
-
-  /// Reads `config.json`.
-  public static func load(from folder: String) throws -> ModelDescription {
-    let path = folder.hasSuffix("/") ? folder + "config.json" : folder + "/config.json"
-    let reader = try ConfigurationReader(try JSONDocument.load(path), path: path)
-    let modelType = try reader.string("model_type", default: "")
-    guard let family = DecoderFamily.named(modelType) else {
-      throw DecoderError.unknownFamily(
-        path: path, modelType: modelType, known: DecoderFamily.all.flatMap(\.modelTypes))
-    }
-    return ModelDescription(
-      configuration: try family.configure(reader), unknownFields: reader.fields(notIn: family.knownFields),
-      family: family)
   }
 }

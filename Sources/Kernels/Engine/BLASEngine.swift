@@ -11,21 +11,18 @@ public final class BLASEngine: ComputeEngine {
 
   /// Starts the threads.
   /// - Parameter threadCount: the caller's thread included; by default one per core that the process may use.
-  public init(threadCount: Int = WorkerPool.defaultThreadCount()) {
-    pool = WorkerPool(threadCount: threadCount)
+  public convenience init(threadCount: Int = WorkerPool.defaultThreadCount()) {
+    self.init(pool: WorkerPool(threadCount: threadCount))
+  }
+
+  /// Computes with the threads of a pool that exists.
+  public init(pool: WorkerPool) {
+    self.pool = pool
   }
 
   /// Looks up embeddings; a row is too short to be worth a second thread.
-  public func embed(_ ids: [Int], table: UnsafePointer<Float>, into y: MutableMatrixView, accumulate: Bool) {
-    precondition(ids.count == y.rows, "\(ids.count) ids for \(y.rows) rows")
-    for (row, id) in ids.enumerated() {
-      let source = table + id * y.columns
-      if accumulate {
-        addRow(source, to: y.row(row), count: y.columns)
-      } else {
-        y.row(row).update(from: source, count: y.columns)
-      }
-    }
+  public func embed(_ ids: [Int], table: MatrixView, into y: MutableMatrixView, accumulate: Bool) {
+    Kernels.embed(ids, table: table, into: y, accumulate: accumulate)
   }
 
   /// Normalises rows, several at a time.

@@ -50,6 +50,16 @@ public enum BLAS {
     if singleThreaded { body() } else { serialLock.withLock { _ in body() } }
   }
 
+  /// Lends the library its own threads for some calls, to compare its way of sharing out work with ours.
+  ///
+  /// - Precondition: nothing else in the process calls the library meanwhile.
+  package static func withOwnThreads(_ count: Int, _ body: () -> Void) {
+    _ = singleThreaded
+    openblas_set_num_threads(Int32(count))
+    body()
+    openblas_set_num_threads(1)
+  }
+
   /// C ← α·op(A)·op(B) + β·C for row-major matrices, on the calling thread.
   ///
   /// - Parameters:
@@ -61,7 +71,7 @@ public enum BLAS {
   ///   - a: op(A) is (m, k); rows are `strideA` elements apart.
   ///   - b: op(B) is (k, n); rows are `strideB` elements apart.
   ///   - c: (m, n); rows are `strideC` elements apart; overlaps neither A nor B. Not read when β is 0.
-  static func multiply(
+  package static func multiply(
     transposeA: Bool = false, transposeB: Bool = false, m: Int, n: Int, k: Int, alpha: Float = 1,
     a: UnsafePointer<Float>, strideA: Int, b: UnsafePointer<Float>, strideB: Int, beta: Float = 0,
     c: UnsafeMutablePointer<Float>, strideC: Int

@@ -1,26 +1,26 @@
 import Checkpoints
 import Kernels
 
-/// Reads a checkpoint into the slots of a decoder: all of it, or an error.
+/// Reads named tensors into the slots of a decoder: all of them, or an error.
 struct WeightLoader {
   let family: DecoderFamily
   let configuration: DecoderConfiguration
-  let checkpoint: Checkpoint
+  let source: any WeightSource
   private let prefix: String
   private var owners: [AnyObject]
 
-  init(family: DecoderFamily, configuration: DecoderConfiguration, checkpoint: Checkpoint) {
+  init(family: DecoderFamily, configuration: DecoderConfiguration, source: any WeightSource) {
     self.family = family
     self.configuration = configuration
-    self.checkpoint = checkpoint
+    self.source = source
     owners = []
     prefix =
       family.prefixes.first { prefix in
-        family.tensors.values.contains { $0.isPrefixed && checkpoint.tensor(named: prefix + $0.name) != nil }
+        family.tensors.values.contains { $0.isPrefixed && source.shape(of: prefix + $0.name) != nil }
       } ?? family.prefixes[0]
   }
 
-  /// Loads every tensor, after checking that the checkpoint holds the right ones and no others.
+  /// Loads every tensor, after checking that the source holds the right ones and no others.
   mutating func load() throws -> DecoderWeights {
     try refuseUnexpectedTensors()
     let tokenEmbedding = try required(.tokenEmbedding)
@@ -29,7 +29,7 @@ struct WeightLoader {
       weight: try required(.finalNormWeight), bias: try optional(.finalNormBias))
     let separateHead = try optional(.headWeight)
     if separateHead == nil, !configuration.tiesWordEmbeddings, let head = family.tensors[.headWeight] {
-      throw DecoderError.missingTensor(path: checkpoint.path, name: name(of: head))
+      throw DecoderError.missingTensor(path: source.path, name: name(of: head))
     }
     var blocks: [BlockWeights] = []
     for layer in 0..<configuration.layerCount { blocks.append(try block(layer)) }
@@ -78,7 +78,7 @@ struct WeightLoader {
   private mutating func required(_ slot: ModelSlot) throws -> UnsafePointer<Float> {
     let declaration = family.tensors[slot]!
     guard let pointer = try tensor(declaration) else {
-      throw DecoderError.missingTensor(path: checkpoint.path, name: name(of: declaration))
+      throw DecoderError.missingTensor(path: source.path, name: name(of: declaration))
     }
     return pointer
   }
@@ -86,7 +86,7 @@ struct WeightLoader {
   private mutating func required(_ slot: LayerSlot, _ layer: Int) throws -> UnsafePointer<Float> {
     let declaration = family.layerTensors[slot]!
     guard let pointer = try tensor(declaration, layer) else {
-      throw DecoderError.missingTensor(path: checkpoint.path, name: name(of: declaration, layer))
+      throw DecoderError.missingTensor(path: source.path, name: name(of: declaration, layer))
     }
     return pointer
   }
@@ -101,25 +101,19 @@ struct WeightLoader {
     return declaration.isOptional ? try tensor(declaration, layer) : try required(slot, layer)
   }
 
-  /// The elements of a tensor as `Float`: in place when the file holds them so, else converted once.
+  /// The elements of a tensor as `Float`; `nil` when the source has none of that name.
   private mutating func tensor(_ declaration: WeightDeclaration, _ layer: Int = 0) throws -> UnsafePointer<
     Float
   >? {
-    guard let record = checkpoint.tensor(named: name(of: declaration, layer)) else { return nil }
+    let name = name(of: declaration, layer)
+    guard let shape = source.shape(of: name) else { return nil }
     let expected = declaration.shape(configuration)
-    guard record.shape == expected else {
-      throw DecoderError.wrongShape(
-        path: record.path, name: record.name, shape: record.shape, expected: expected)
+    guard shape == expected else {
+      throw DecoderError.wrongShape(path: source.path(of: name), name: name, shape: shape, expected: expected)
     }
-    try record.checkFinite()
-    if let floats = record.floatsWithoutCopy?.baseAddress {
-      owners.append(record.file)
-      return floats
-    }
-    let copy = FloatBuffer(count: expected.reduce(1, *))
-    try record.copyFloats(into: copy.elements)
-    owners.append(copy)
-    return UnsafePointer(copy.elements.baseAddress!)
+    let (values, owner) = try source.floats(of: name)
+    owners.append(owner)
+    return values
   }
 
   // MARK: Names
@@ -132,7 +126,7 @@ struct WeightLoader {
     // Names are matched by their pattern, so that a layer count from a hostile file costs nothing.
     let known = Set(family.layerTensors.values.map(\.name) + family.buffers)
     let outside = Set(family.tensors.values.map { ($0.isPrefixed ? prefix : "") + $0.name })
-    let unexpected = checkpoint.tensorNames.filter { name in
+    let unexpected = source.tensorNames.filter { name in
       if outside.contains(name) { return false }
       guard name.hasPrefix(prefix),
         let (pattern, layer) = DecoderFamily.pattern(of: name.dropFirst(prefix.count))
@@ -140,7 +134,7 @@ struct WeightLoader {
       return !known.contains(pattern) || layer >= configuration.layerCount
     }
     guard unexpected.isEmpty else {
-      throw DecoderError.unexpectedTensors(path: checkpoint.path, names: unexpected.sorted())
+      throw DecoderError.unexpectedTensors(path: source.path, names: unexpected.sorted())
     }
   }
 }

@@ -78,6 +78,12 @@ enum StandardStreams {
     text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
   }
 
+  /// Writes to standard error as it is.
+  static func note(_ text: String) {
+    var text = text
+    text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
+  }
+
   private static func write(_ bytes: UnsafeBufferPointer<UInt8>, to file: Int32, named name: String) throws {
     var written = 0
     while written < bytes.count {

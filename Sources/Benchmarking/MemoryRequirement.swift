@@ -1,0 +1,111 @@
+import Kernels
+import Transformer
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Bytes that a benchmark will use, known before any of them is allocated.
+public struct MemoryRequirement: Sendable, Equatable {
+  /// Weights, as `Float`.
+  public let weights: Int
+  /// Keys and values of the longest test, for each engine.
+  public let cache: Int
+  /// Activations of one chunk and logits, for each engine.
+  public let activations: Int
+  /// The operands of the machine's limits.
+  public let limits: Int
+  /// The operands of the largest operation that is measured by itself.
+  public let operations: Int
+
+  /// All of them; `Int.max` when it is more than can be counted.
+  public var total: Int { MemoryRequirement.sum([weights, cache, activations, limits, operations]) }
+
+  /// The parts in words.
+  public var summary: String {
+    "weights \(byteText(weights)), KV cache \(byteText(cache)), activations \(byteText(activations)), "
+      + "measuring the limits \(byteText(limits))"
+      + (operations > 0 ? ", single operations \(byteText(operations))" : "")
+  }
+
+  /// Adds up what a model's tests need.
+  ///
+  /// - Parameters:
+  ///   - positions: the most positions that a test fills.
+  ///   - chunk: tokens of a prompt that are computed at once.
+  ///   - engineCount: engines that are compared, each with a session of its own.
+  ///   - operationRows: rows of the operations that are measured by themselves; 0 for none.
+  public init(_ model: ModelDescription, positions: Int, chunk: Int, engineCount: Int, operationRows: Int = 0)
+  {
+    let configuration = model.configuration
+    let attention = configuration.attention
+    let rows = min(chunk, positions)
+    let widths = MemoryRequirement.sum([
+      2 * configuration.hiddenSize, 2 * attention.queryWidth, 2 * attention.keyValueWidth,
+      configuration.feedForwardSize,
+    ])
+    weights = MemoryRequirement.product([model.parameterCounts.total, 4])
+    cache = MemoryRequirement.product([
+      2, 4, configuration.layerCount, attention.keyValueWidth, positions, engineCount,
+    ])
+    activations = MemoryRequirement.product([
+      MemoryRequirement.sum([MemoryRequirement.product([rows, widths]), configuration.vocabularySize]), 4,
+      engineCount,
+    ])
+    limits = MachineLimits.byteCount
+    operations = operationRows > 0 ? OperationTable.byteCount(configuration, promptLength: operationRows) : 0
+  }
+
+  /// Refuses what the machine cannot hold.
+  ///
+  /// - Throws: `BenchmarkError.memory`. Where the system does not say what is free, nothing is refused.
+  public func check(model: String, available: Int? = MemoryRequirement.availableBytes()) throws {
+    guard let available, total > available else { return }
+    throw BenchmarkError.memory(model: model, requirement: self, available: available)
+  }
+
+  /// Bytes that the process can allocate without swapping: the system's estimate, within the control group's limit.
+  public static func availableBytes() -> Int? {
+    #if os(Linux)
+      var available: Int?
+      for line in readText("/proc/meminfo").split(separator: "\n") where line.hasPrefix("MemAvailable:") {
+        available = line.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+      }
+      func number(_ path: String) -> Int? { Int(readText(path).filter { $0 != "\n" }) }
+      if let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") {
+        available = min(available ?? .max, max(0, limit - used))
+      }
+      return available
+    #else
+      let (pages, size) = (sysconf(_SC_PHYS_PAGES), sysconf(_SC_PAGESIZE))
+      return pages > 0 && size > 0 ? pages * size : nil
+    #endif
+  }
+
+  private static func product(_ factors: [Int]) -> Int {
+    factors.reduce(1) { product, factor in
+      let (result, overflow) = product.multipliedReportingOverflow(by: factor)
+      return overflow ? .max : result
+    }
+  }
+
+  private static func sum(_ terms: [Int]) -> Int {
+    terms.reduce(0) { sum, term in
+      let (result, overflow) = sum.addingReportingOverflow(term)
+      return overflow ? .max : result
+    }
+  }
+}
+
+#if os(Linux)
+  /// A short file of the kernel's; empty when it cannot be read.
+  private func readText(_ path: String) -> String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = fread(&buffer, 1, buffer.count, file)
+    return String(decoding: buffer[..<count], as: UTF8.self)
+  }
+#endif

@@ -1,0 +1,110 @@
+import Checkpoints
+import JSON
+
+/// Weights drawn at random under the names that the family's checkpoints use.
+///
+/// A model of any shape without a download, for measurements: it computes as a real one does and says nothing.
+/// Matrices and embeddings have a standard deviation of 0.02, as GPT-2's have before training.
+public struct RandomWeights {
+  /// What the model looks like.
+  public let description: ModelDescription
+  private var tensors: [String: (shape: [Int], buffer: FloatBuffer)] = [:]
+  private var names: [String] = []
+
+  /// Draws the weights.
+  ///
+  /// - Parameters:
+  ///   - description: the shape of the model.
+  ///   - seed: the same seed gives the same weights.
+  /// - Throws: `DecoderError.memory` when their bytes cannot even be counted.
+  public init(_ description: ModelDescription, seed: UInt64 = 1) throws {
+    guard description.parameterCounts.total <= Int.max / 16 else {
+      throw DecoderError.memory(bytes: .max, purpose: "the weights")
+    }
+    self.description = description
+    let family = description.family
+    let configuration = description.configuration
+    // Sorted: the order of a dictionary changes from run to run, and with it would the weights.
+    for (slot, declaration) in family.tensors.sorted(by: { $0.value.name < $1.value.name }) {
+      if declaration.isOptional, slot != .headWeight || configuration.tiesWordEmbeddings { continue }
+      add(declaration, layer: 0, isNorm: slot == .finalNormWeight, seed: seed)
+    }
+    for layer in 0..<configuration.layerCount {
+      for (slot, declaration) in family.layerTensors.sorted(by: { $0.value.name < $1.value.name })
+      where !declaration.isOptional {
+        let isNorm = slot == .attentionNormWeight || slot == .feedForwardNormWeight
+        add(declaration, layer: layer, isNorm: isNorm, seed: seed)
+      }
+    }
+  }
+
+  private mutating func add(_ declaration: WeightDeclaration, layer: Int, isNorm: Bool, seed: UInt64) {
+    let name =
+      (declaration.isPrefixed ? description.family.prefixes[0] : "")
+      + DecoderFamily.name(declaration.name, layer: layer)
+    let shape = declaration.shape(description.configuration)
+    let buffer = FloatBuffer(count: shape.reduce(1, *))
+    fill(buffer.elements, around: isNorm ? 1 : 0, seed: mixed(seed) ^ UInt64(names.count + 1))
+    tensors[name] = (shape, buffer)
+    names.append(name)
+  }
+
+  /// A decoder that uses these weights where they lie.
+  public func makeDecoder() throws -> Decoder {
+    var loader = WeightLoader(
+      family: description.family, configuration: description.configuration, source: self)
+    return Decoder(
+      configuration: description.configuration, weights: try loader.load(),
+      unknownConfigurationFields: description.unknownFields)
+  }
+
+  /// Writes a folder in Hugging Face's layout, which other engines can read: `config.json` and `model.safetensors`.
+  ///
+  /// - Throws: `FileError`, for a folder that cannot be made or a full disk among others.
+  public func save(to folder: String) throws {
+    let base = folder.hasSuffix("/") ? folder : folder + "/"
+    try createFolder(folder)
+    try SafetensorsWriter.write(
+      to: base + "model.safetensors",
+      names.map { name in
+        (
+          TensorDeclaration(name: name, type: .f32, shape: tensors[name]!.shape),
+          UnsafeRawBufferPointer(tensors[name]!.buffer.elements)
+        )
+      }, metadata: ["format": "pt"])
+    try AtomicFile.write(description.document.text(.indented) + "\n", to: base + "config.json")
+  }
+}
+
+extension RandomWeights: WeightSource {
+  var path: String { "random weights" }
+
+  var tensorNames: [String] { names }
+
+  func shape(of name: String) -> [Int]? { tensors[name]?.shape }
+
+  func path(of name: String) -> String { path }
+
+  func floats(of name: String) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
+    guard let tensor = tensors[name] else { throw DecoderError.missingTensor(path: path, name: name) }
+    return (UnsafePointer(tensor.buffer.elements.baseAddress!), tensor.buffer)
+  }
+}
+
+/// Numbers spread evenly over centre ± 0.02·√3, whose standard deviation is 0.02.
+private func fill(_ elements: UnsafeMutableBufferPointer<Float>, around centre: Float, seed: UInt64) {
+  let scale = 0.02 * Float(3).squareRoot() / Float(1 << 23)
+  for index in elements.indices {
+    let draw = mixed(seed &+ UInt64(index) &* 0x9E37_79B9_7F4A_7C15)
+    elements[index] = centre + (Float(draw >> 40) - Float(1 << 23)) * scale
+  }
+}
+
+/// The output function of SplitMix64.
+/// - SeeAlso: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators" (2014).
+private func mixed(_ state: UInt64) -> UInt64 {
+  var z = state
+  z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
+  z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
+  return z ^ z >> 31
+}

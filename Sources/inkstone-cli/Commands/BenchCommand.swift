@@ -1,0 +1,202 @@
+import ArgumentParser
+import Benchmarking
+import Foundation
+import Inkstone
+
+/// `inkstone bench`: how fast, beside what the machine allows.
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure prompt processing and generation beside the machine's limits.",
+    discussion: """
+      Examples:
+        inkstone bench -m MODEL
+        inkstone bench --shape gpt2-124m -p 128,512 -n 128 -t 1,2
+        inkstone bench --shape gpt2-tiny --engine both -p 16 -n 8 -o json
+        inkstone bench --shape gpt2-124m --suite RESULTS
+        inkstone bench --shape gpt2-124m --save FOLDER
+
+      Flags and field names are llama-bench's where it has them; pp512 is a
+      prompt of 512 tokens, tg128 the generation of 128, @ d1024 after 1024.
+
+      Limits, measured in the same run and in turn with the tests:
+        pp  SGEMM rate of 2048 x 2048 x 2048 / operations per token. Operations:
+            2 per weight of the blocks, 4 per layer, query channel and visible
+            position, 2 per weight of the head / length of the prompt.
+        tg  rate of reading 256 MiB / bytes read per token: the weights, the
+            head, and the cached keys and values.
+      "of limit" is the median of ratios of neighbouring slices.
+
+      Further fields of -o json: "engine", "dtype", "blas_core", "limit_ts",
+      "fraction_of_limit", "fraction_quartiles".
+      """)
+
+  /// The engines to measure.
+  enum Engine: String, ExpressibleByArgument, CaseIterable {
+    case blas, naive, both
+  }
+
+  @OptionGroup var model: ModelOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "Random weights of this shape instead: \(ModelShape.named.map(\.name).joined(separator: ", ")), or "
+        + "layers=4,heads=4,channels=128,vocabulary=1000,context=1024[,inner=512].", valueName: "name"))
+  var shape: String?
+
+  @Option(name: [.customShort("p"), .customLong("n-prompt")], help: "Lengths of prompts; 0 for none.")
+  var promptLengths = NumberList([512])
+
+  @Option(name: [.customShort("n"), .customLong("n-gen")], help: "Numbers of generated tokens; 0 for none.")
+  var generatedLengths = NumberList([128])
+
+  @Option(name: [.customShort("d"), .customLong("n-depth")], help: "Positions filled before a test.")
+  var depths = NumberList([0])
+
+  @Option(name: [.customShort("r"), .customLong("repetitions")], help: "Repetitions of a test.")
+  var repetitions = 5
+
+  @Option(
+    name: [.customShort("t"), .customLong("threads")],
+    help: "Numbers of threads (default: the cores that affinity and control group allow).")
+  var threads: NumberList?
+
+  @Option(
+    name: [
+      .customLong("ub", withSingleDash: true), .customLong("ubatch-size"), .customShort("b"),
+      .customLong("batch-size"),
+    ], help: "Tokens of a prompt that are computed at once.")
+  var batch = 512
+
+  @Option(help: "blas, naive (plain scalar loops on one thread) or both, slice by slice in turn.")
+  var engine: Engine = .blas
+
+  @Option(name: [.customShort("o"), .customLong("output")], help: "md, csv, json or jsonl.")
+  var output: ModelReport.Format = .markdown
+
+  @Flag(help: "Count from the first run on.")
+  var noWarmup = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Measure every operation too, naive against BLAS, and write results.md, .csv, .json and .svg there.",
+      valueName: "folder"))
+  var suite: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write the random model as a folder in Hugging Face's layout, for other engines, and end.",
+      valueName: "folder"))
+  var save: String?
+
+  func validate() throws {
+    guard model.model == nil || shape == nil else {
+      throw ValidationError("-m and --shape exclude each other; keep one")
+    }
+    guard save == nil || shape != nil else {
+      throw ValidationError("--save writes a random model; give its --shape")
+    }
+    guard repetitions > 0 else { throw ValidationError("-r must be at least 1, is \(repetitions)") }
+    guard batch > 0 else { throw ValidationError("-ub must be at least 1, is \(batch)") }
+    if let count = threads?.numbers.first(where: { !(1...1024).contains($0) }) {
+      throw ValidationError("-t must be from 1 to 1024, is \(count)")
+    }
+    if suite != nil {
+      let lists = [("-p", promptLengths), ("-n", generatedLengths), ("-t", threads ?? NumberList([1]))]
+      for (flag, list) in lists where list.numbers.count != 1 || list.numbers[0] == 0 {
+        throw ValidationError("--suite takes one number for \(flag), at least 1")
+      }
+      guard depths.numbers == [0], engine == .blas, save == nil else {
+        throw ValidationError("--suite compares both engines from depth 0; leave out -d, --engine and --save")
+      }
+    }
+    if save == nil, tests.isEmpty { throw ValidationError("nothing to measure: -p and -n are both 0") }
+  }
+
+  func run() throws {
+    Interruption.install()
+    let subject = try BenchSubject(model: model, shape: shape)
+    if let save { return try subject.save(to: save) }
+
+    let tests = self.tests
+    for test in tests { try ModelBenchmark.check(test, of: subject.description) }
+    try MemoryRequirement(
+      subject.description, positions: tests.map(\.positions).max() ?? 1, chunk: batch,
+      engineCount: engine == .both || suite != nil ? 2 : 1,
+      operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0
+    ).check(model: subject.name)
+
+    let threadCounts = threads?.numbers ?? [WorkerPool.defaultThreadCount()]
+    let machine = MachineDescription(
+      version: inkstoneVersion, environment: ProcessInfo.processInfo.environment)
+    StandardStreams.note(machine.text(threadCounts: threadCounts) + "\n\n")
+
+    let decoder = try subject.makeDecoder()
+    if let suite { return try runSuite(subject, decoder, machine, threadCounts[0], folder: suite) }
+    var measurements: [ModelMeasurement] = []
+    for count in threadCounts {
+      let pool = WorkerPool(threadCount: count)
+      let benchmark = ModelBenchmark(
+        decoder: decoder, model: subject.description, limits: MachineLimits(pool: pool), settings: settings,
+        isInterrupted: { Interruption.flag.isRaised })
+      for test in tests where !Interruption.flag.isRaised {
+        StandardStreams.note("\(test.name), \(count) \(count == 1 ? "thread" : "threads") …\n")
+        measurements += try benchmark.run(test, engines: engines(pool))
+      }
+    }
+    let report = ModelReport(model: subject.reported, machine: machine, measurements: measurements)
+    try StandardStreams.write(report.text(output))
+    if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// Measures the operations too, and writes what came out.
+  private func runSuite(
+    _ subject: BenchSubject, _ decoder: Decoder, _ machine: MachineDescription, _ threadCount: Int,
+    folder: String
+  ) throws {
+    try createFolder(folder)
+    var suiteSettings = BenchmarkSuite.Settings()
+    suiteSettings.promptLength = promptLengths.numbers[0]
+    suiteSettings.generatedLength = generatedLengths.numbers[0]
+    suiteSettings.model = settings
+    let suite = BenchmarkSuite(
+      decoder: decoder, model: subject.description,
+      limits: MachineLimits(pool: WorkerPool(threadCount: threadCount)),
+      settings: suiteSettings)
+    let result = try suite.run(
+      isInterrupted: { Interruption.flag.isRaised }, progress: { StandardStreams.note("\($0) …\n") })
+    let report = SuiteReport(
+      model: subject.reported, machine: machine, threadCount: threadCount, result: result)
+    for file in report.files { try AtomicFile.write(file.contents, to: folder + "/" + file.name) }
+    try StandardStreams.write(report.markdown)
+    StandardStreams.report("results.md, .csv, .json and .svg are in \(folder)")
+    if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  private var settings: ModelBenchmark.Settings {
+    var settings = ModelBenchmark.Settings()
+    settings.repetitions = repetitions
+    settings.chunk = batch
+    settings.warmsUp = !noWarmup
+    return settings
+  }
+
+  private func engines(_ pool: WorkerPool) -> [any ComputeEngine] {
+    switch engine {
+    case .blas: [BLASEngine(pool: pool)]
+    case .naive: [NaiveEngine()]
+    case .both: [BLASEngine(pool: pool), NaiveEngine()]
+    }
+  }
+
+  private var tests: [ModelTest] {
+    depths.numbers.flatMap { depth in
+      promptLengths.numbers.filter { $0 > 0 }.map { ModelTest(.prompt, tokenCount: $0, depth: depth) }
+        + generatedLengths.numbers.filter { $0 > 0 }.map {
+          ModelTest(.generation, tokenCount: $0, depth: depth)
+        }
+    }
+  }
+}
+
+extension ModelReport.Format: ExpressibleByArgument {}

@@ -1,0 +1,43 @@
+import ArgumentParser
+import Benchmarking
+import Foundation
+import Inkstone
+
+/// What `inkstone bench` measures: a model folder, or random weights of some shape.
+struct BenchSubject {
+  /// As reports call it.
+  let name: String
+  let description: ModelDescription
+  private let folder: String?
+
+  init(model: ModelOptions, shape: String?) throws {
+    if let shape {
+      let shape = try ModelShape(shape)
+      name = shape.name
+      description = try shape.description()
+      folder = nil
+    } else {
+      let folder = try model.resolvedFolder()
+      name = URL(filePath: folder).standardizedFileURL.lastPathComponent
+      description = try ModelDescription.load(from: folder)
+      self.folder = folder
+    }
+  }
+
+  func makeDecoder() throws -> Decoder {
+    if let folder { return try Decoder.load(from: folder) }
+    return try RandomWeights(description).makeDecoder()
+  }
+
+  /// Writes the random model.
+  func save(to target: String) throws {
+    try MemoryRequirement(description, positions: 1, chunk: 1, engineCount: 1).check(model: name)
+    try RandomWeights(description).save(to: target)
+    StandardStreams.report("\(name) with random weights is in \(target)")
+  }
+
+  /// The model as a report names it.
+  var reported: ModelReport.Model {
+    .init(name: name, path: folder ?? "", parameterCount: description.parameterCounts.total)
+  }
+}
