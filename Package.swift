@@ -32,7 +32,8 @@ let package = Package(
     .target(name: "Checkpoints", dependencies: ["JSON"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON"]),
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
-    .target(name: "Generation", dependencies: ["JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(
+      name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
       name: "Evaluation",
       dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
@@ -55,9 +56,9 @@ let package = Package(
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["JSON", "Tokenizers"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
-    .testTarget(name: "GenerationTests", dependencies: ["Generation"]),
+    .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),

@@ -10,20 +10,17 @@ import JSON
 
 /// The whole contents of a file.
 ///
-/// Pipes and `/dev/stdin` are read to their end.
 /// - Parameters:
 ///   - path: a file; links are followed.
 ///   - limit: the most bytes accepted, so that a wrong path (a disk, an endless device) is not swallowed.
-/// - Throws: `FileError` when the path is missing, a folder, unreadable or longer than the limit. An empty file
-///   is no error.
-public func readFile(_ path: String, limit: Int = 1 << 30) throws(FileError) -> [UInt8] {
-  try readAll(FileDescriptor(path, O_RDONLY), limit: limit, acceptingPipes: true)
-}
-
-private func readAll(
-  _ file: borrowing FileDescriptor, limit: Int, acceptingPipes: Bool
+///   - acceptingPipes: whether pipes and devices (`/dev/stdin`) are read to their end, as a user's file is. In
+///     place of a model's file a pipe is somebody's trap: opened as usual, it would wait for ever.
+/// - Throws: `FileError` when the path is missing, a folder, a pipe that is not accepted, unreadable or longer
+///   than the limit. An empty file is no error.
+public func readFile(
+  _ path: String, limit: Int = 1 << 30, acceptingPipes: Bool = true
 ) throws(FileError) -> [UInt8] {
-  let path = file.path
+  let file = try FileDescriptor(path, acceptingPipes ? O_RDONLY : O_RDONLY | O_NONBLOCK)
   let status = try file.status()
   if status.isDirectory { throw .isDirectory(path: path) }
   guard acceptingPipes || status.isRegular else { throw .notRegular(path: path) }
@@ -62,9 +59,7 @@ public enum JSONDocument {
   ///   - maximumDepth: containers within containers that are accepted.
   /// - Throws: `FileError` when the file cannot be read, `JSONDocumentError` when it is not JSON.
   public static func load(_ path: String, limit: Int = 1 << 30, maximumDepth: Int = 128) throws -> JSONValue {
-    // A pipe in place of a document of a model is somebody's trap: opened as usual, it would wait for ever.
-    let bytes = try readAll(
-      FileDescriptor(path, O_RDONLY | O_NONBLOCK), limit: limit, acceptingPipes: false)
+    let bytes = try readFile(path, limit: limit, acceptingPipes: false)
     guard !bytes.isEmpty else { throw FileError.empty(path: path) }
     do {
       return try bytes.withUnsafeBytes { try JSONValue.parse($0, maximumDepth: maximumDepth) }
@@ -99,6 +94,9 @@ public func fileExists(_ path: String) -> Bool {
     return true
   }
 }
+
+/// Whether there is a folder, or a link to one, at a path.
+public func folderExists(_ path: String) -> Bool { (try? fileStatus(path)?.isDirectory) == true }
 
 /// Makes a folder, and those above it, where they are not there.
 ///

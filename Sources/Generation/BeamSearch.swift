@@ -1,3 +1,5 @@
+import Kernels
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Darwin)
@@ -60,9 +62,7 @@ final class BeamSearch {
   private var isOpen = true
 
   private let scores: Scratch<Float>
-  private var normalizers: [LogSoftmax.Normalizer]
-  private var best: TopSelection
-  private var kept: TopSelection
+  private var normalizers: [LogNormalizer] = []
   private let pool: Scratch<Float>
   private let sampler: BeamSampler?
 
@@ -85,9 +85,6 @@ final class BeamSearch {
       repeating: Slot(score: BeamSearch.ineligible, node: -1, isDone: false, reason: .length), count: width)
     detectors = Array(repeating: task.stopDetector, count: width)
     scores = Scratch(count: width * task.vocabularySize, repeating: 0)
-    normalizers = Array(repeating: .init(maximum: 0, logarithmOfSum: 0), count: width)
-    best = TopSelection(limit: candidateCount)
-    kept = TopSelection(limit: width)
     pool = Scratch(count: width + candidateCount, repeating: 0)
     sampler = plan.samples ? BeamSampler(rowCount: width, vocabularySize: task.vocabularySize) : nil
     candidates.reserveCapacity(candidateCount)
@@ -117,17 +114,14 @@ final class BeamSearch {
       for (index, candidate) in candidates.enumerated() {
         pool.start[index] = candidate.score + (candidate.reason == nil ? 0 : BeamSearch.ineligible)
       }
-      kept.reset()
-      kept.take(pool.start, count: candidates.count)
       parents.removeAll(keepingCapacity: true)
       tokens.removeAll(keepingCapacity: true)
       var nextDetectors: [StopStringDetector?] = []
-      let next = (0..<width).map { rank in
-        let index = kept.index(rank)
+      let next = topK(width, of: pool.start, count: candidates.count).map { index in
         parents.append(isFirst ? 0 : candidates[index].parent)
         tokens.append(candidates[index].token)
         nextDetectors.append(candidates[index].detector)
-        return Hypothesis(score: kept.score(rank), node: node(of: index, logits, isFirst: isFirst))
+        return Hypothesis(score: pool.start[index], node: node(of: index, logits, isFirst: isFirst))
       }
 
       updateSlots(logits, isFirst: isFirst, newLength: length + 1 - plan.promptLength, wasFull: previousDone)
@@ -157,13 +151,14 @@ final class BeamSearch {
     history: (Int) -> UnsafeBufferPointer<Int32>
   ) throws {
     let count = task.vocabularySize
+    normalizers.removeAll(keepingCapacity: true)
     for row in 0..<width {
       let out = scores.start + row * count
       if isFirst, row > 0 {
         out.update(from: scores.start, count: count)
-        normalizers[row] = normalizers[0]
+        normalizers.append(normalizers[0])
       } else {
-        normalizers[row] = LogSoftmax.apply(logits.baseAddress! + row * count, count: count, into: out)
+        normalizers.append(logSoftmaxRow(logits.baseAddress! + row * count, into: out, count: count))
         try task.check(normalizers[row], position: position)
       }
     }
@@ -185,14 +180,14 @@ final class BeamSearch {
           candidates.append(Candidate(score: score, parent: row, token: token))
         })
     } else {
-      best.reset()
       for row in 0..<width {
-        best.take(
-          scores.start + row * count, count: count, adding: running[row].score, firstIndex: row * count)
+        let continuations = scores.start + row * count
+        let sum = running[row].score
+        for token in 0..<count { continuations[token] += sum }
       }
-      for rank in 0..<best.count {
-        let (row, token) = best.index(rank).quotientAndRemainder(dividingBy: count)
-        candidates.append(Candidate(score: best.score(rank), parent: row, token: token))
+      for index in topK(min(candidateCount, width * count), of: scores.start, count: width * count) {
+        let (row, token) = index.quotientAndRemainder(dividingBy: count)
+        candidates.append(Candidate(score: scores.start[index], parent: row, token: token))
       }
     }
   }
@@ -227,14 +222,11 @@ final class BeamSearch {
       if candidate.reason == nil || rank >= width { score += BeamSearch.ineligible }
       pool.start[width + rank] = score
     }
-    kept.reset()
-    kept.take(pool.start, count: width + candidates.count)
-    slots = (0..<width).map { rank in
-      let index = kept.index(rank)
+    slots = topK(width, of: pool.start, count: width + candidates.count).map { index in
       if index < width { return slots[index] }
       let candidate = candidates[index - width]
       return Slot(
-        score: kept.score(rank), node: node(of: index - width, logits, isFirst: isFirst),
+        score: pool.start[index], node: node(of: index - width, logits, isFirst: isFirst),
         isDone: candidate.reason != nil && index - width < width, reason: candidate.reason ?? .length)
     }
   }
@@ -319,12 +311,12 @@ final class BeamSampler {
     var maximum = -Float.infinity
     for (row, addend) in zip(rows, addends) {
       for index in 0..<row.count { row.scores[index] += addend }
-      maximum = max(maximum, LogSoftmax.maximum(row.scores, count: row.count))
+      maximum = max(maximum, maximumOfRow(row.scores, count: row.count))
     }
     for (index, row) in rows.enumerated() {
       sums[index] =
         maximum.isFinite
-        ? LogSoftmax.exponentials(row.scores, count: row.count, shift: maximum, into: row.weights) : 0
+        ? exponentialsOfRow(row.scores, minus: maximum, into: row.weights, count: row.count) : 0
     }
     for number in 0..<number {
       guard let (row, index) = place(of: uniform(number)) ?? bestLeft() else {

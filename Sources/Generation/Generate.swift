@@ -1,3 +1,5 @@
+import Kernels
+
 /// Generates what follows a prompt: greedily, by sampling, or with beams, as the plan says.
 ///
 /// Token for token what transformers' `generate` returns in fp32 for one prompt, except where it draws at
@@ -62,7 +64,7 @@ public func processedScores(
   var scores = Array(logits.prefix(count))
   try scores.withUnsafeMutableBufferPointer { scores in
     let row = scores.baseAddress!
-    if plan.beamCount > 1 { _ = LogSoftmax.apply(row, count: count, into: row) }
+    if plan.beamCount > 1 { logSoftmaxRow(row, into: row, count: count) }
     try task.pipeline.process(row, rowCount: 1, final: !plan.samples) { _ in history.row(0) }
     if plan.samples {
       let candidates = CandidateSet(capacity: count)
@@ -136,7 +138,7 @@ struct DecodingTask {
 
   /// - Throws: `GenerationError.invalidLogits` for a row that defines no distribution, unless the settings say
   ///   that such rows are mended.
-  func check(_ normalizer: LogSoftmax.Normalizer, position: Int) throws {
+  func check(_ normalizer: LogNormalizer, position: Int) throws {
     guard normalizer.isValid || acceptsInvalidLogits else {
       throw GenerationError.invalidLogits(position: position)
     }

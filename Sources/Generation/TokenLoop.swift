@@ -1,3 +1,5 @@
+import Kernels
+
 /// Greedy decoding and sampling: each sequence takes one token per step until it ends.
 ///
 /// Several sequences start from one prompt as copies of its row; a row leaves the session when its sequence ends.
@@ -39,7 +41,7 @@ enum TokenLoop {
       for (slot, sequence) in active.enumerated() {
         let row = rowsAreShared ? 0 : slot
         let raw = logits.baseAddress! + row * vocabularySize
-        let normalizer = LogSoftmax.normalizer(raw, count: vocabularySize)
+        let normalizer = LogNormalizer(raw, count: vocabularySize)
         try task.check(normalizer, position: position)
 
         var scores = raw
@@ -57,9 +59,7 @@ enum TokenLoop {
           else { throw GenerationError.noTokenLeft(position: position) }
           token = Int(candidates.tokens[index])
         } else {
-          let maximum =
-            copiesRows ? LogSoftmax.maximum(scores, count: vocabularySize) : normalizer.maximum
-          token = firstIndex(of: maximum, in: scores, count: vocabularySize)
+          token = argmax(scores, count: vocabularySize)
         }
 
         let logProbability = normalizer(raw[token])
@@ -87,18 +87,5 @@ enum TokenLoop {
       logits = try session.step(tokens)
       outcome.stepCount += 1
     }
-  }
-
-  /// The first place of a value that the row is known to hold; 0 if it does not.
-  private static func firstIndex(of value: Float, in row: UnsafePointer<Float>, count: Int) -> Int {
-    let raw = UnsafeRawPointer(row)
-    let wanted = LogSoftmax.Lanes(repeating: value)
-    var index = 0
-    while index + 8 <= count, !any(LogSoftmax.load(raw, index) .== wanted) { index += 8 }
-    while index < count {
-      if row[index] == value { return index }
-      index += 1
-    }
-    return 0
   }
 }

@@ -54,7 +54,8 @@ public struct Tokenizer: Sendable {
   /// - Parameter folder: a folder with tokenizer.json (or vocab.json and merges.txt, which make a GPT-2 or
   ///   Qwen2 tokenizer) and, beside it, tokenizer_config.json and special_tokens_map.json where there are
   ///   any; or the path of a tokenizer.json, which then counts alone, as for `tokenizers` itself.
-  /// - Throws: `TokenizerError` naming the file and the field.
+  /// - Throws: `TokenizerError` naming the file and the field; `FileError` or `JSONDocumentError` for a file that
+  ///   cannot be read or is not JSON.
   /// - Note: `truncation` and `padding` of tokenizer.json are checked and, as by `AutoTokenizer`, not applied
   ///   to a single text.
   public static func load(from folder: String) throws -> Tokenizer {

@@ -1,3 +1,4 @@
+import Checkpoints
 import JSON
 
 /// What tokenizer_config.json and its older companions say beside tokenizer.json.
@@ -26,8 +27,8 @@ struct TokenizerConfiguration {
   init(folder: String) throws {
     var fields = JSONObject()
     let file = folder + "/tokenizer_config.json"
-    if FileBytes.exists(file) {
-      fields = try FieldReader(FileBytes.json(file), file: file, path: "").object
+    if fileExists(file) {
+      fields = try FieldReader(JSONDocument.load(file), file: file, path: "").object
     }
     let reader = FieldReader(fields, file: file, path: "")
     className = try reader.optionalString("tokenizer_class")
@@ -74,8 +75,8 @@ struct TokenizerConfiguration {
   /// configuration.
   private mutating func overlay(_ fields: inout JSONObject, _ folder: String) throws {
     let map = folder + "/special_tokens_map.json"
-    if FileBytes.exists(map) {
-      for member in try FieldReader(FileBytes.json(map), file: map, path: "").object.members {
+    if fileExists(map) {
+      for member in try FieldReader(JSONDocument.load(map), file: map, path: "").object.members {
         fields.members.removeAll { $0.key == member.key }
         fields.members.append(member)
       }
@@ -158,8 +159,8 @@ struct TokenizerConfiguration {
   /// The class that transformers chooses by config.json where the tokenizer's files name none.
   private static func modelClass(_ folder: String) throws -> String? {
     let file = folder + "/config.json"
-    guard FileBytes.exists(file) else { return nil }
-    let reader = try FieldReader(FileBytes.json(file), file: file, path: "")
+    guard fileExists(file) else { return nil }
+    let reader = try FieldReader(JSONDocument.load(file), file: file, path: "")
     if let name = try reader.optionalString("tokenizer_class") { return name }
     switch try reader.optionalString("model_type") {
     case "gpt2", "gpt_neo", "gptj", "opt", "phi", "starcoder2": return "GPT2Tokenizer"

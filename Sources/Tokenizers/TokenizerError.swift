@@ -2,8 +2,6 @@
 public enum TokenizerError: Error, Equatable, CustomStringConvertible {
   /// No file from which a tokenizer can be made.
   case missingFile(folder: String, wanted: String)
-  /// A file that cannot be read.
-  case unreadable(file: String, reason: String)
   /// A file that is not what its name says, or a field of a wrong type or value.
   case malformed(file: String, field: String, reason: String)
   /// A part that this library does not implement.
@@ -20,8 +18,6 @@ public enum TokenizerError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .missingFile(let folder, let wanted):
       "no tokenizer in \(folder): it needs \(wanted)"
-    case .unreadable(let file, let reason):
-      "cannot read \(file): \(reason)"
     case .malformed(let file, let field, let reason):
       field.isEmpty ? "\(file): \(reason)" : "\(file): \(field): \(reason)"
     case .unsupported(let file, let part, let type):

@@ -1,20 +1,18 @@
+import Checkpoints
 import JSON
 
 /// Builds a tokenizer from the files of a folder.
 enum TokenizerLoader {
   static func load(from path: String) throws -> Tokenizer.Storage {
-    if FileBytes.exists(path) { return try fromJSON(path, configuration: nil) }
-    guard FileBytes.isFolder(path) else {
-      throw TokenizerError.unreadable(file: path, reason: "there is no such file or folder")
-    }
+    guard folderExists(path) else { return try fromJSON(path, configuration: nil) }
     let wanted = "tokenizer.json, or vocab.json and merges.txt"
     let json = path + "/tokenizer.json"
     let vocabulary = path + "/vocab.json"
     let merges = path + "/merges.txt"
-    if FileBytes.exists(json) {
+    if fileExists(json) {
       return try fromJSON(json, configuration: TokenizerConfiguration(folder: path))
     }
-    guard FileBytes.exists(vocabulary), FileBytes.exists(merges) else {
+    guard fileExists(vocabulary), fileExists(merges) else {
       throw TokenizerError.missingFile(folder: path, wanted: wanted)
     }
     return try fromVocabulary(vocabulary, merges, TokenizerConfiguration(folder: path), folder: path)
@@ -25,7 +23,7 @@ enum TokenizerLoader {
   private static func fromJSON(_ file: String, configuration: TokenizerConfiguration?) throws
     -> Tokenizer.Storage
   {
-    let root = try FieldReader(FileBytes.json(file), file: file, path: "")
+    let root = try FieldReader(JSONDocument.load(file), file: file, path: "")
     if let version = try root.optionalString("version"), version != "1.0" {
       throw root.malformed("version", "is \(version); only 1.0 is known")
     }
@@ -70,7 +68,7 @@ enum TokenizerLoader {
     _ vocabularyFile: String, _ mergesFile: String, _ configuration: TokenizerConfiguration, folder: String
   ) throws -> Tokenizer.Storage {
     let vocabulary = try ModelReader.vocabulary(
-      FileBytes.json(vocabularyFile), unit: .byte, file: vocabularyFile, field: "")
+      JSONDocument.load(vocabularyFile), unit: .byte, file: vocabularyFile, field: "")
     let merges = try readMerges(mergesFile, vocabulary)
     let isQwen2 = configuration.className == "Qwen2Tokenizer"
     let byteLevel: PreTokenizer = .byteLevel(
@@ -92,7 +90,7 @@ enum TokenizerLoader {
   }
 
   private static func readMerges(_ file: String, _ vocabulary: ModelVocabulary) throws -> MergeTable {
-    try FileBytes.read(file) { bytes in
+    try readFile(file, acceptingPipes: false).withUnsafeBytes { bytes in
       let bytes = bytes.bindMemory(to: UInt8.self)
       if let offset = UTF8Bytes.firstInvalidByte(bytes) {
         throw TokenizerError.malformed(file: file, field: "", reason: "byte \(offset) is not UTF-8")
@@ -111,9 +109,9 @@ enum TokenizerLoader {
 
   /// added_tokens.json, of folders from before `added_tokens_decoder`.
   private static func readAddedTokens(_ file: String, _ configuration: inout TokenizerConfiguration) throws {
-    guard configuration.added.isEmpty, FileBytes.exists(file) else { return }
+    guard configuration.added.isEmpty, fileExists(file) else { return }
     let special = Set(configuration.named.map(\.token.content) + configuration.extra.map(\.content))
-    let reader = try FieldReader(FileBytes.json(file), file: file, path: "")
+    let reader = try FieldReader(JSONDocument.load(file), file: file, path: "")
     for member in reader.object.members {
       let isSpecial = special.contains(member.key)
       let token = AddedToken(content: member.key, isNormalized: !isSpecial, isSpecial: isSpecial)

@@ -118,8 +118,19 @@ import _TestSupport
     for name in ["config.json", Self.index, "model.safetensors"] {
       #expect(mkfifo(folder(name), 0o600) == 0)
       #expect(throws: FileError.notRegular(path: folder(name))) { try JSONDocument.load(folder(name)) }
+      #expect(throws: FileError.notRegular(path: folder(name))) {
+        try readFile(folder(name), acceptingPipes: false)
+      }
       #expect(throws: FileError.notRegular(path: folder(name))) { try Checkpoint(path: folder(name)) }
     }
+  }
+
+  @Test func foldersAreToldFromFiles() throws {
+    let file = try folder.write("", "file")
+    #expect(folderExists(folder.path) && fileExists(folder.path))
+    #expect(!folderExists(file) && fileExists(file))
+    #expect(!folderExists(folder("none")) && !fileExists(folder("none")))
+    #expect(!folderExists("a\0b"))
   }
 
   @Test func endlessDevicesAreNotSwallowed() {

@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import Testing
 
 @testable import Generation
@@ -47,7 +48,7 @@ struct SamplingTests {
 
   private static func probabilities(_ row: [Float]) -> [Float] {
     var out = row
-    _ = LogSoftmax.probabilities(row, count: row.count, into: &out)
+    softmaxRow(row, into: &out, count: row.count)
     return out
   }
 
@@ -83,7 +84,7 @@ struct SamplingTests {
       for (seed, count) in [(UInt64(14), 50257), (15, 300), (16, 200)] {
         let row = SamplingTests.row(seed, count: count)
         let probabilities = SamplingTests.probabilities(row)
-        let normalizer = LogSoftmax.normalizer(row, count: count)
+        let normalizer = LogNormalizer(row, count: count)
         var entropy = 0.0
         for index in row.indices where probabilities[index] > 0 {
           entropy -= Double(normalizer(row[index])) * Double(probabilities[index])

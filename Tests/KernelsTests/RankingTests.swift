@@ -46,6 +46,13 @@ import Testing
       for k in Set([0, 1, 2, 10, 50, 51, 200, count / 2, count]) where k <= count {
         let expected = sorted.prefix(k).map(\.offset)
         #expect(ranked(values, k, fast) == expected, "\(k) of \(count) \(name)")
+        #expect(topK(k, of: values, count: count) == expected, "\(k) of \(count) \(name)")
+        if k > 0 {
+          let value = sorted[k - 1].element
+          #expect(
+            largest(k, of: values, count: count) == (value.isNaN ? -.infinity : value),
+            "\(k) of \(count) \(name)")
+        }
       }
       #expect(
         ranked(values, min(50, count), naive) == sorted.prefix(min(50, count)).map(\.offset), "naive, \(name)"
@@ -62,6 +69,7 @@ import Testing
         expected = index
       }
       let row = GuardedMatrix(values)
+      #expect(maximumOfRow(row.view.base, count: count) == expected.map { values[$0] } ?? -.infinity)
       #expect(argmax(row.view.base, count: count) == expected ?? 0, "\(count) \(name)")
       #expect(argmaxReference(row.view.base, count: count) == expected ?? 0, "naive, \(count) \(name)")
     }
@@ -69,6 +77,7 @@ import Testing
 
   /// Every place of a row can hold the largest value.
   @Test func argmaxSeesEveryPlace() {
+    #expect(maximumOfRow(GuardedMatrix([]).view.base, count: 0) == -.infinity)
     for count in [1, 15, 16, 17, 63, 64, 65, 130] {
       for place in 0..<count {
         let row = GuardedMatrix(columns: count) { _, column in column == place ? 1 : -1 }

@@ -13,8 +13,8 @@ import Testing
 
   /// The fast implementation and the naive one, with the roundings that a term of a sum of n passes through.
   private let implementations: [(name: String, softmax: InPlace, roundings: (Int) -> Double)] = [
-    ("fast", { softmaxRow($0, count: $1) }, { min(Double($0), 8) }),
-    ("naive", { softmaxRowReference($0, count: $1) }, { Double($0) }),
+    ("fast", { softmaxRow($0, into: $0, count: $1) }, { min(Double($0), 8) }),
+    ("naive", { softmaxRowReference($0, into: $0, count: $1) }, { Double($0) }),
   ]
 
   private func scores(_ count: Int, spread: Float, seed: Int) -> [Float] {
@@ -46,24 +46,6 @@ import Testing
         }
         #expect(row.isIntact, "\(name), \(count) columns")
       }
-    }
-  }
-
-  @Test func causalRowsEndInZeros() {
-    for (rows, columns, first, gap) in [
-      (5, 20, 16, 3), (3, 64, 1, 0), (4, 4, 4, 1), (2, 17, 0, 5), (70, 70, 1, 2),
-    ] {
-      let x = scores(rows * columns, spread: 5, seed: rows * columns)
-      let matrix = GuardedMatrix(rows: rows, columns: columns, gap: gap) { x[$0 * columns + $1] }
-      softmaxRows(matrix.view, firstLength: first)
-      for row in 0..<rows {
-        let length = min(first + row, columns)
-        let expected = GuardedMatrix(Array(x[row * columns..<row * columns + length]))
-        softmaxRow(expected.view.base, count: length)
-        let zeros = [Float](repeating: 0, count: columns - length)
-        #expect(matrix.row(row) == expected.row(0) + zeros, "row \(row) of (\(rows), \(columns))")
-      }
-      #expect(matrix.isIntact)
     }
   }
 
@@ -126,17 +108,77 @@ import Testing
 
   @Test func logarithmsOfImpossibleScores() {
     let none = [Float](repeating: -.infinity, count: 19)
-    for logarithms in [logSoftmaxRow, logSoftmaxRowReference] {
+    let implementations: [(UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void] = [
+      { logSoftmaxRow($0, into: $1, count: $2) }, { logSoftmaxRowReference($0, into: $1, count: $2) },
+    ]
+    for logarithms in implementations {
       func result(_ x: [Float]) -> [Float] {
         let row = GuardedMatrix(x)
         logarithms(row.view.base, row.view.base, x.count)
         return row.row(0)
       }
-      #expect(result(none) == none)
+      #expect(result(none).allSatisfy { $0.isNaN }, "no distribution")
       #expect(result(none + [7]) == none + [0])
       #expect(result(none + [.nan]).allSatisfy { $0.isNaN })
+      #expect(result(none + [.infinity]).allSatisfy { $0.isNaN })
     }
     #expect(logSumExp(none, count: 19) == -.infinity)
     #expect(logProbability(of: 2, in: [-.infinity, 0, -.infinity], count: 3) == -.infinity)
+  }
+
+  @Test func rowsThatDefineNoDistributionAreRecognised() {
+    func areValid(_ x: [Float]) -> Bool {
+      let row = GuardedMatrix(x)
+      let isValid = LogNormalizer(row.view.base, count: x.count).isValid
+      #expect(softmaxRow(row.view.base, into: row.view.base, count: x.count) == isValid)
+      return isValid
+    }
+    var row = scores(100, spread: 10, seed: 4)
+    #expect(areValid(row))
+    for place in [0, 50, 97, 99] {
+      let kept = row[place]
+      for value in [Float.nan, .infinity] {
+        row[place] = value
+        #expect(!areValid(row), "\(value) at \(place)")
+      }
+      row[place] = -.infinity
+      #expect(areValid(row), "−∞ at \(place)")
+      row[place] = kept
+    }
+    #expect(!areValid([Float](repeating: -.infinity, count: 20)))
+    #expect(!areValid([Float](repeating: .nan, count: 20)))
+    #expect(!areValid([]))
+  }
+
+  /// PyTorch subtracts the maximum and then the logarithm, each with a rounding.
+  @Test(arguments: rowSizes.dropFirst())
+  func normalizerRoundsAsPyTorch(count: Int) {
+    let x = scores(count, spread: 30, seed: count)
+    let result = GuardedMatrix(columns: count) { _, _ in 0 }
+    let normalizer = logSoftmaxRow(x, into: result.view.base, count: count)
+    #expect(normalizer.maximum == x.max()!)
+    let logarithm = Float(normalizer.logarithmOfSum)
+    #expect(result.row(0) == x.map { ($0 - normalizer.maximum) - logarithm })
+    #expect(result.row(0) == x.map { normalizer($0) })
+  }
+
+  /// One rounding of the difference, an ULP and a half of the exponential, and as many of the sum as a term
+  /// passes through.
+  @Test(arguments: rowSizes)
+  func exponentialsEqualADoubleReference(count: Int) {
+    let x = GuardedMatrix(scores(count, spread: 20, seed: count))
+    let y = GuardedMatrix(columns: count) { _, _ in 0 }
+    let shift: Float = 20
+    let sum = exponentialsOfRow(x.view.base, minus: shift, into: y.view.base, count: count)
+    var exactSum = 0.0
+    for (x, y) in zip(x.row(0), y.row(0)) {
+      let exact = exp(Double(x) - Double(shift))
+      exactSum += exact
+      #expect(abs(Double(y) - exact) <= exact * (3 + Double(shift - x)) * roundingUnit + 0x1p-149)
+    }
+    #expect(abs(sum - exactSum) <= exactSum * (3 + 2 * 20 + 20) * roundingUnit)
+    #expect(exponentialsOfRow(x.view.base, minus: shift, into: nil, count: count) == sum)
+    #expect(exponentialsOfRow(x.view.base, minus: shift, into: x.view.base, count: count) == sum)
+    #expect(x.row(0) == y.row(0) && x.isIntact && y.isIntact)
   }
 }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import JSON
 import Testing
@@ -97,16 +98,46 @@ import Testing
   }
 
   @Test func wrongFiles() throws {
-    let nothing = #expect(throws: TokenizerError.self) { try Tokenizer.load(from: "/no/such/folder") }
-    #expect(nothing!.description.contains("/no/such/folder"))
+    #expect(throws: FileError.missing(path: "/no/such/folder")) {
+      try Tokenizer.load(from: "/no/such/folder")
+    }
     let empty = #expect(throws: TokenizerError.self) { try load("{}", name: "other.json") }
     #expect(empty!.description.contains("vocab.json and merges.txt"))
-    let text = #expect(throws: TokenizerError.self) { try load("hello") }
-    #expect(text!.description.contains("not valid JSON"))
-    #expect(throws: TokenizerError.self) { try load("") }
+    let text = #expect(throws: JSONDocumentError.self) { try load("hello") }
+    #expect(text!.description.contains("tokenizer.json: not valid JSON"))
+    let nought = #expect(throws: FileError.self) { try load("") }
+    #expect(nought!.description.contains("tokenizer.json: the file is empty"))
     #expect(throws: TokenizerError.self) { try load("[]") }
-    #expect(throws: TokenizerError.self) { try load(String(repeating: "[", count: 100_000)) }
+    #expect(throws: JSONDocumentError.self) { try load(String(repeating: "[", count: 100_000)) }
     #expect(throws: TokenizerError.self) { try load(#"{"version":"2.0"}"#) }
+  }
+
+  /// A pipe that nobody writes to must not be waited for.
+  @Test(arguments: [
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+    "added_tokens.json", "config.json",
+  ])
+  func pipesAndFoldersInPlaceOfFiles(name: String) throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "inkstone-\(UUID())").path
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let path = "\(folder)/\(name)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for (other, text) in [("vocab.json", #"{"a":0,"b":1,"ab":2}"#), ("merges.txt", "a b\n")]
+    where other != name {
+      try Data(text.utf8).write(to: URL(filePath: "\(folder)/\(other)"))
+    }
+    #expect(mkfifo(path, 0o600) == 0)
+    #expect(Tokenizer.exists(in: folder))
+    for place in [folder, path] {
+      #expect(throws: FileError.notRegular(path: path)) { try Tokenizer.load(from: place) }
+    }
+    try FileManager.default.removeItem(atPath: path)
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    #expect(throws: FileError.isDirectory(path: path)) { try Tokenizer.load(from: folder) }
+    try FileManager.default.removeItem(atPath: path)
+    if name != "vocab.json", name != "merges.txt" {
+      #expect(try Tokenizer.load(from: folder).encode("ab") == [2])
+    }
   }
 
   @Test func textThatIsNotUTF8() throws {

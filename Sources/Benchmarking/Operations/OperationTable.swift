@@ -225,10 +225,12 @@ struct OperationTable {
       "softmax", rows: rows, columns: length, amplitude: 8, tolerance: 2e-6,
       fast: { x in
         pool.run(rows, grain: max(1, 16_384 / length)) {
-          for row in $0 { softmaxRow(x + row * length, count: length) }
+          for row in $0 { softmaxRow(x + row * length, into: x + row * length, count: length) }
         }
       },
-      naive: { view in for row in 0..<view.rows { softmaxRowReference(view.row(row), count: length) } })
+      naive: { view in
+        for row in 0..<view.rows { softmaxRowReference(view.row(row), into: view.row(row), count: length) }
+      })
   }
 
   private func activation(_ rows: Int) -> Operation {

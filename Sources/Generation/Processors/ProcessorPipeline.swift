@@ -1,3 +1,5 @@
+import Kernels
+
 /// All processors of a plan, in the order of transformers' `_get_logits_processor`.
 struct ProcessorPipeline {
   private var first: [any LogitsProcessor] = []
@@ -118,7 +120,7 @@ struct ProcessorPipeline {
     if final, renormalizes {
       for row in 0..<rowCount {
         let scores = rows + row * vocabularySize
-        _ = LogSoftmax.apply(scores, count: vocabularySize, into: scores)
+        logSoftmaxRow(scores, into: scores, count: vocabularySize)
       }
     }
   }
@@ -129,7 +131,7 @@ struct ProcessorPipeline {
   /// - Throws: `GenerationError.invalidLogits` when the scores define no distribution.
   func filter(_ row: UnsafePointer<Float>, into candidates: CandidateSet, position: Int) throws -> Bool {
     candidates.load(row)
-    let normalizer = LogSoftmax.normalizer(row, count: vocabularySize)
+    let normalizer = LogNormalizer(row, count: vocabularySize)
     guard normalizer.isValid else {
       candidates.keep { _ in false }
       guard normalizer.maximum == -.infinity else { throw GenerationError.invalidLogits(position: position) }
@@ -137,7 +139,7 @@ struct ProcessorPipeline {
     }
     for filter in filters { filter.apply(to: candidates) }
     if renormalizes {
-      _ = LogSoftmax.apply(candidates.scores, count: candidates.count, into: candidates.scores)
+      logSoftmaxRow(candidates.scores, into: candidates.scores, count: candidates.count)
     }
     return true
   }

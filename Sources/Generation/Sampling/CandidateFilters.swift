@@ -1,3 +1,5 @@
+import Kernels
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Darwin)
@@ -73,11 +75,10 @@ struct MinimumP: CandidateFilter {
   func apply(to candidates: CandidateSet) {
     guard candidates.computeProbabilities() else { return }
     let probabilities = candidates.weights
-    let threshold = Float(share) * LogSoftmax.maximum(probabilities, count: candidates.count)
-    var best = TopSelection(limit: min(spared, candidates.count))
-    best.take(probabilities, count: candidates.count)
-    let worstSpared = best.index(best.count - 1)
-    let worst = best.score(best.count - 1)
+    let threshold = Float(share) * maximumOfRow(probabilities, count: candidates.count)
+    let best = topK(min(spared, candidates.count), of: probabilities, count: candidates.count)
+    let worstSpared = best[best.count - 1]
+    let worst = probabilities[worstSpared]
     candidates.keep { index in
       let probability = probabilities[index]
       return probability >= threshold || probability > worst || (probability == worst && index <= worstSpared)
@@ -97,7 +98,7 @@ struct Typical: CandidateFilter {
 
   func apply(to candidates: CandidateSet) {
     let (count, scores, deviations) = (candidates.count, candidates.scores, candidates.keys)
-    let normalizer = LogSoftmax.normalizer(scores, count: count)
+    let normalizer = LogNormalizer(scores, count: count)
     guard normalizer.isValid, candidates.computeProbabilities() else { return }
     let probabilities = candidates.weights
     let entropy = Float(candidates.entropy(normalizer))
@@ -108,10 +109,9 @@ struct Typical: CandidateFilter {
     guard let crossing else { return }  // Rounding kept the sum of all below the mass: the last one bounds.
     let threshold = deviations[crossing]
     for index in 0..<count { probabilities[index] = -deviations[index] }
-    var nearest = TopSelection(limit: min(spared, count))
-    nearest.take(probabilities, count: count)
-    let worst = -nearest.score(nearest.count - 1)
-    let worstSpared = nearest.index(nearest.count - 1)
+    let nearest = topK(min(spared, count), of: probabilities, count: count)
+    let worstSpared = nearest[nearest.count - 1]
+    let worst = deviations[worstSpared]
     candidates.keep { index in
       let deviation = deviations[index]
       return deviation <= threshold || deviation < worst || (deviation == worst && index <= worstSpared)
@@ -149,16 +149,16 @@ struct TopH: CandidateFilter {
   let share: Double
 
   func apply(to candidates: CandidateSet) {
-    var best = TopSelection(limit: min(100, candidates.count))
-    best.take(candidates.scores, count: candidates.count)
-    let maximum = Double(best.score(0))
+    let scores = candidates.scores
+    let best = topK(min(100, candidates.count), of: scores, count: candidates.count)
+    let maximum = Double(scores[best[0]])
     guard maximum.isFinite else { return }
     var sum = 0.0
-    for rank in 0..<best.count { sum += exp(Double(best.score(rank)) - maximum) }
+    for index in best { sum += exp(Double(scores[index]) - maximum) }
     // What has no probability in fp32 ends the sum: −0·log 0 is not a number, to torch.
     var terms: [Double] = []
-    for rank in 0..<best.count {
-      let logarithm = Double(best.score(rank)) - maximum - log(sum)
+    for index in best {
+      let logarithm = Double(scores[index]) - maximum - log(sum)
       guard Float(exp(logarithm)) > 0 else { break }
       terms.append(-exp(logarithm) * logarithm)
     }
@@ -170,9 +170,8 @@ struct TopH: CandidateFilter {
       guard Float(cumulative) <= budget || kept == 0 else { break }
       kept += 1
     }
-    let worst = best.score(kept - 1)
-    let worstIndex = best.index(kept - 1)
-    let scores = candidates.scores
+    let worstIndex = best[kept - 1]
+    let worst = scores[worstIndex]
     candidates.keep { index in scores[index] > worst || (scores[index] == worst && index <= worstIndex) }
   }
 }
@@ -180,7 +179,7 @@ struct TopH: CandidateFilter {
 extension CandidateSet {
   /// −Σ p·log p of the scores.
   /// - Precondition: `weights` holds their probabilities.
-  fileprivate func entropy(_ normalizer: LogSoftmax.Normalizer) -> Double {
+  fileprivate func entropy(_ normalizer: LogNormalizer) -> Double {
     var sum = 0.0
     for index in 0..<count where weights[index] > 0 {
       sum -= Double(normalizer(scores[index])) * Double(weights[index])
@@ -190,7 +189,7 @@ extension CandidateSet {
 
   /// Removes what is less probable than a threshold that may depend on the entropy, sparing the best scores.
   fileprivate func cut(below threshold: (Float) -> Float, spared: Int) {
-    let normalizer = LogSoftmax.normalizer(scores, count: count)
+    let normalizer = LogNormalizer(scores, count: count)
     guard normalizer.isValid, computeProbabilities() else { return }
     let limit = threshold(Float(entropy(normalizer)))
     let worst = score(ofRank: min(spared, count))

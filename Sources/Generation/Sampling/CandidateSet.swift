@@ -1,3 +1,5 @@
+import Kernels
+
 /// The tokens that may still be drawn, with their scores, in ascending order of id.
 ///
 /// Starts as the whole vocabulary; each filter removes some. A token that is not in the set has score −∞, so
@@ -58,46 +60,25 @@ final class CandidateSet {
   /// Removes the candidates whose score is below a threshold.
   func keep(scoresFrom threshold: Float) {
     var kept = 0
-    var index = 0
-    let raw = UnsafeRawPointer(scores)
-    let thresholds = LogSoftmax.Lanes(repeating: threshold)
-    // Eight at a time: after the first filter of a large vocabulary almost all go.
-    while index + 8 <= count {
-      if any(LogSoftmax.load(raw, index) .>= thresholds) {
-        for offset in index..<index &+ 8 where scores[offset] >= threshold {
-          tokens[kept] = tokens[offset]
-          scores[kept] = scores[offset]
-          kept += 1
-        }
-      }
-      index += 8
-    }
-    while index < count {
-      if scores[index] >= threshold {
+    // Blocks at a time: after the first filter of a large vocabulary almost all go.
+    for start in stride(from: 0, to: count, by: 64) {
+      let block = start..<min(start + 64, count)
+      guard maximumOfRow(scores + start, count: block.count) >= threshold else { continue }
+      for index in block where scores[index] >= threshold {
         tokens[kept] = tokens[index]
         scores[kept] = scores[index]
         kept += 1
       }
-      index += 1
     }
     count = kept
   }
 
   /// Writes the softmax of the scores to `weights`.
   /// - Returns: whether the scores define a distribution.
-  func computeProbabilities() -> Bool { LogSoftmax.probabilities(scores, count: count, into: weights) }
+  func computeProbabilities() -> Bool { softmaxRow(scores, into: weights, count: count) }
 
   /// The k-th largest score, counting equal ones; k is at most `count`.
-  func score(ofRank rank: Int) -> Float {
-    precondition(rank >= 1 && rank <= count, "rank \(rank) of \(count) candidates")
-    if rank <= 512 {
-      var best = TopSelection(limit: rank)
-      best.take(scores, count: count)
-      return best.score(rank - 1)
-    }
-    keys.update(from: scores, count: count)
-    return CandidateSet.select(keys, count: count, rank: rank)
-  }
+  func score(ofRank rank: Int) -> Float { largest(rank, of: scores, count: count) }
 
   /// The first candidate, in ascending order of key and then of index, at which the sum of weights crosses.
   ///
@@ -161,9 +142,9 @@ final class CandidateSet {
   /// - Parameter uniform: a number in [0, 1).
   /// - Returns: its index; `nil` when the scores define no distribution.
   func draw(_ uniform: Double) -> Int? {
-    let maximum = LogSoftmax.maximum(scores, count: count)
+    let maximum = maximumOfRow(scores, count: count)
     guard maximum.isFinite else { return nil }
-    let total = LogSoftmax.exponentials(scores, count: count, shift: maximum, into: weights)
+    let total = exponentialsOfRow(scores, minus: maximum, into: weights, count: count)
     guard total.isFinite else { return nil }
     let target = uniform * total
     var sum = 0.0
@@ -180,29 +161,5 @@ final class CandidateSet {
   func scatter(to row: UnsafeMutablePointer<Float>) {
     row.update(repeating: -.infinity, count: capacity)
     for index in 0..<count { row[Int(tokens[index])] = scores[index] }
-  }
-
-  /// The element that would stand at `rank` (from 1) in descending order; reorders the values.
-  ///
-  /// Hoare's selection; values without NaN.
-  private static func select(_ values: UnsafeMutablePointer<Float>, count: Int, rank: Int) -> Float {
-    var (low, high) = (0, count - 1)
-    let wanted = rank - 1
-    while low < high {
-      let (first, middle, last) = (values[low], values[(low + high) / 2], values[high])
-      let pivot = max(min(first, middle), min(max(first, middle), last))
-      var (left, right) = (low, high)
-      while left <= right {
-        while values[left] > pivot { left += 1 }
-        while values[right] < pivot { right -= 1 }
-        if left <= right {
-          (values[left], values[right]) = (values[right], values[left])
-          left += 1
-          right -= 1
-        }
-      }
-      if wanted <= right { high = right } else if wanted >= left { low = left } else { break }
-    }
-    return values[wanted]
   }
 }

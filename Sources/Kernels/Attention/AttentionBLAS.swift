@@ -52,9 +52,10 @@ func attendBlock(
       let visible =
         plan.isCausal
         ? shared - (rows.upperBound - 1 - row) : shared + plan.ownRuns(of: row).reduce(0) { $0 + $1.count }
-      softmaxRow(scores + index * columns, count: visible)
+      let weights = scores + index * columns
+      softmaxRow(weights, into: weights, count: visible)
       // What a row may not see weighs nothing in the product over the whole block.
-      (scores + index * columns + visible).update(repeating: 0, count: columns - visible)
+      (weights + visible).update(repeating: 0, count: columns - visible)
     }
 
     // Output: the weights times the values, run by run.

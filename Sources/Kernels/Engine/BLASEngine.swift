@@ -21,16 +21,8 @@ public final class BLASEngine: ComputeEngine {
   }
 
   /// Looks up embeddings; a row is too short to be worth a second thread.
-  public func embed(_ ids: [Int], table: UnsafePointer<Float>, into y: MutableMatrixView, accumulate: Bool) {
-    precondition(ids.count == y.rows, "\(ids.count) ids for \(y.rows) rows")
-    for (row, id) in ids.enumerated() {
-      let source = table + id * y.columns
-      if accumulate {
-        addRow(source, to: y.row(row), count: y.columns)
-      } else {
-        y.row(row).update(from: source, count: y.columns)
-      }
-    }
+  public func embed(_ ids: [Int], table: MatrixView, into y: MutableMatrixView, accumulate: Bool) {
+    Kernels.embed(ids, table: table, into: y, accumulate: accumulate)
   }
 
   /// Normalises rows, several at a time.

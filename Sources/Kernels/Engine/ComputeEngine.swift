@@ -12,11 +12,11 @@ public protocol ComputeEngine: Sendable {
 
   /// Looks up embeddings.  y[r] = table[ids[r]]
   /// - Parameters:
-  ///   - ids: R row numbers of the table, each checked by the caller.
+  ///   - ids: R row numbers of the table, checked.
   ///   - table: (V, C).
   ///   - y: (R, C).
   ///   - accumulate: whether to add to `y` instead of replacing it.
-  func embed(_ ids: [Int], table: UnsafePointer<Float>, into y: MutableMatrixView, accumulate: Bool)
+  func embed(_ ids: [Int], table: MatrixView, into y: MutableMatrixView, accumulate: Bool)
 
   /// Normalises each row over its channels.  y = (x − μ)/√(σ² + ε)·γ + β
   /// - Parameters:

@@ -10,14 +10,8 @@ public final class NaiveEngine: ComputeEngine {
   public init() {}
 
   /// Copies or adds rows of the table.
-  public func embed(_ ids: [Int], table: UnsafePointer<Float>, into y: MutableMatrixView, accumulate: Bool) {
-    precondition(ids.count == y.rows, "\(ids.count) ids for \(y.rows) rows")
-    for (row, id) in ids.enumerated() {
-      for channel in 0..<y.columns {
-        let value = table[id * y.columns + channel]
-        y.row(row)[channel] = accumulate ? y.row(row)[channel] + value : value
-      }
-    }
+  public func embed(_ ids: [Int], table: MatrixView, into y: MutableMatrixView, accumulate: Bool) {
+    embedReference(ids, table: table, into: y, accumulate: accumulate)
   }
 
   /// Normalises row by row.

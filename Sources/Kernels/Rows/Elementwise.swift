@@ -19,18 +19,6 @@ func addRow(_ x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, count:
   mapRows(x, y, into: y, count: count, sum)
 }
 
-/// Adds one matrix to another, as residual connections do.  y ← y + x
-///
-/// - Parameters:
-///   - x: (rows, columns); may be `y`.
-///   - y: (rows, columns).
-func add(_ x: MatrixView, to y: MutableMatrixView) {
-  precondition(
-    x.rows == y.rows && x.columns == y.columns, "(\(x.rows), \(x.columns)) added to (\(y.rows), \(y.columns))"
-  )
-  for index in 0..<x.rows { addRow(x.row(index), to: y.row(index), count: x.columns) }
-}
-
 /// Multiplies each element of a row.  y ← s·x
 ///
 /// - Parameters:
@@ -46,13 +34,6 @@ func scaleRow(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutableP
 func addBiasReference(_ x: MutableMatrixView, _ bias: UnsafePointer<Float>) {
   for index in 0..<x.rows {
     for column in 0..<x.columns { x.row(index)[column] += bias[column] }
-  }
-}
-
-/// y ← y + x: the naive twin of `add`.
-func addReference(_ x: MatrixView, to y: MutableMatrixView) {
-  for index in 0..<x.rows {
-    for column in 0..<x.columns { y.row(index)[column] += x.row(index)[column] }
   }
 }
 

@@ -189,26 +189,3 @@ func sumRow(
   }
   return total
 }
-
-/// The largest value that is not NaN; −∞ when there is none.
-@inline(__always)
-func maximumOfRow(_ x: UnsafePointer<Float>, count: Int) -> Float {
-  let least = FloatVector(repeating: -.infinity)
-  var (a, b, c, d) = (least, least, least, least)
-  let whole = count & ~15
-  let endOfFours = count & ~63
-  var index = 0  // Every addition to it is safe: it stays within `count`.
-  while index < endOfFours {
-    a = a.larger(FloatVector(at: x + index))
-    b = b.larger(FloatVector(at: x + (index &+ 16)))
-    c = c.larger(FloatVector(at: x + (index &+ 32)))
-    d = d.larger(FloatVector(at: x + (index &+ 48)))
-    index &+= 64
-  }
-  while index < whole {
-    a = a.larger(FloatVector(at: x + index))
-    index &+= 16
-  }
-  if whole < count { b = b.larger(FloatVector(at: x + whole, count: count - whole, rest: -.infinity)) }
-  return a.larger(b).larger(c.larger(d)).largestLane
-}

@@ -1,3 +1,30 @@
+/// The largest value that is not NaN; −∞ when there is none.
+///
+/// - Parameter x: (count).
+/// - Precondition: `count ≥ 0`.
+/// - Complexity: O(count), one pass.
+public func maximumOfRow(_ x: UnsafePointer<Float>, count: Int) -> Float {
+  precondition(count >= 0, "the largest of \(count) values")
+  let least = FloatVector(repeating: -.infinity)
+  var (a, b, c, d) = (least, least, least, least)
+  let whole = count & ~15
+  let endOfFours = count & ~63
+  var index = 0  // Every addition to it is safe: it stays within `count`.
+  while index < endOfFours {
+    a = a.larger(FloatVector(at: x + index))
+    b = b.larger(FloatVector(at: x + (index &+ 16)))
+    c = c.larger(FloatVector(at: x + (index &+ 32)))
+    d = d.larger(FloatVector(at: x + (index &+ 48)))
+    index &+= 64
+  }
+  while index < whole {
+    a = a.larger(FloatVector(at: x + index))
+    index &+= 16
+  }
+  if whole < count { b = b.larger(FloatVector(at: x + whole, count: count - whole, rest: -.infinity)) }
+  return a.larger(b).larger(c.larger(d)).largestLane
+}
+
 /// The place of the largest value, the first of equals.
 ///
 /// NaN is never the largest; a row of nothing but NaN or −∞ answers 0 or its first −∞.
@@ -41,13 +68,48 @@ public func topK(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutab
   }
 }
 
-/// `topK` for few of many: one pass that keeps candidates.
+/// The places of the k largest values, as an array.
+///
+/// - Parameter x: (count).
+/// - Precondition: `0 ≤ k ≤ count < 2³²`.
+public func topK(_ k: Int, of x: UnsafePointer<Float>, count: Int) -> [Int] {
+  precondition(k >= 0, "the \(k) largest of \(count) values")
+  return Array(unsafeUninitializedCapacity: k) { places, written in
+    topK(x, count: count, into: UnsafeMutableBufferPointer(rebasing: places[..<k]))
+    written = k
+  }
+}
+
+/// The k-th largest value, equal ones counted each; NaN counts as −∞.
+///
+/// - Parameter x: (count).
+/// - Precondition: `1 ≤ k ≤ count < 2³²`.
+/// - Complexity: O(count), the values being spread over the row: nothing is sorted.
+public func largest(_ k: Int, of x: UnsafePointer<Float>, count: Int) -> Float {
+  precondition(k >= 1 && k <= count && count < 1 << 32, "the \(k)-th largest of \(count) values")
+  return withLargestKeys(k, of: x, count: count) { _, smallest in smallest }
+}
+
+/// `topK` for few of many: only those are sorted.
 private func rankFew(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeMutableBufferPointer<Int>) {
+  withLargestKeys(places.count, of: x, count: count) { keys, _ in
+    var keys = keys
+    keys.sort(by: >)
+    for rank in places.indices { places[rank] = rankedPlace(keys[rank]) }
+  }
+}
+
+/// Calls `body` with the keys of the k ≥ 1 largest values, in any order, and the smallest of those values; one
+/// pass that keeps candidates.
+@inline(__always)
+private func withLargestKeys<Result>(
+  _ k: Int, of x: UnsafePointer<Float>, count: Int,
+  _ body: (UnsafeMutableBufferPointer<UInt64>, Float) -> Result
+) -> Result {
   // Candidates collect until the buffer is full, then only the k largest stay, whose smallest is from then
   // on what a candidate must exceed. A longer buffer is thinned out less often.
-  let k = places.count
   let capacity = min(max(4 * k, 512), count)
-  withUnsafeTemporaryAllocation(of: UInt64.self, capacity: capacity) { candidates in
+  return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: capacity) { candidates in
     let keys = candidates.baseAddress!
     for place in 0..<capacity { keys[place] = rankingKey(x[place], at: place) }
     var threshold = keepLargest(k, of: keys, count: capacity)
@@ -65,10 +127,8 @@ private func rankFew(_ x: UnsafePointer<Float>, count: Int, into places: UnsafeM
         kept += 1
       }
     }
-    _ = keepLargest(k, of: keys, count: kept)
-    var largest = UnsafeMutableBufferPointer(start: keys, count: k)
-    largest.sort(by: >)
-    for rank in 0..<k { places[rank] = rankedPlace(keys[rank]) }
+    threshold = keepLargest(k, of: keys, count: kept)
+    return body(UnsafeMutableBufferPointer(start: keys, count: k), threshold)
   }
 }
 

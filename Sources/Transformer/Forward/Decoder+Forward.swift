@@ -62,8 +62,12 @@ extension Decoder {
     let hidden = buffers.feedForward(rows)
 
     // x = E[token] + P[position]
-    engine.embed(pass.tokens, table: weights.tokenEmbedding, into: x, accumulate: false)
-    engine.embed(pass.positions, table: weights.positionEmbedding, into: x, accumulate: true)
+    let channels = configuration.hiddenSize
+    let tokens = MatrixView(weights.tokenEmbedding, rows: configuration.vocabularySize, columns: channels)
+    let positions = MatrixView(
+      weights.positionEmbedding, rows: configuration.contextLength, columns: channels)
+    engine.embed(pass.tokens, table: tokens, into: x, accumulate: false)
+    engine.embed(pass.positions, table: positions, into: x, accumulate: true)
     observe?(.embedding, x.readOnly)
 
     for (index, block) in weights.blocks.enumerated() {

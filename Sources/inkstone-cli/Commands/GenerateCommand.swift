@@ -13,6 +13,7 @@ struct GenerateCommand: ParsableCommand {
         inkstone generate -m MODEL "Once upon a time" -n 100 --temp 0.8 --top-p 0.95
         cat article.txt | inkstone generate -m MODEL "In short:" -n 60
         inkstone generate -m MODEL --prompt-ids 1,2,3 --json
+        inkstone generate -m MODEL "从前" -n 200 --post --wrap 72 --format markdown
 
       The text goes to standard output and nothing else does. Results equal those
       of transformers 5.23 (float32, batch 1) where nothing is drawn at random. A
@@ -24,11 +25,15 @@ struct GenerateCommand: ParsableCommand {
       (stop, length, stop_string, interrupted); "usage" with "prompt_tokens",
       "completion_tokens"; "timings" with "load_ms", "prompt_ms",
       "prompt_per_second", "predicted_ms", "predicted_per_second".
+
+      Post-processing is off until one of its flags turns it on. A sequence whose text
+      it changed then has the model's own as "raw_text"; tokens and scores stay.
       """)
 
   @OptionGroup var prompt: PromptOptions
   @OptionGroup var model: ModelOptions
   @OptionGroup(title: "Generation") var generation: GenerationOptions
+  @OptionGroup(title: "Post-processing") var postProcessing: PostProcessingOptions
   @OptionGroup(title: "Engine") var engine: EngineOptions
 
   @Option(
@@ -39,7 +44,13 @@ struct GenerateCommand: ParsableCommand {
   @Flag(help: "Begin the text with the prompt.")
   var echo = false
 
-  @Flag(help: "Print one JSON object.")
+  @Option(
+    help: ArgumentHelp(
+      "text: the text alone; markdown, json: with tokens, log-probabilities, scores, finish reason and timings "
+        + "(default: text).", valueName: "format"))
+  var format: OutputFormat?
+
+  @Flag(help: "Print one JSON object; the same as --format json.")
   var json = false
 
   @Option(
@@ -65,6 +76,9 @@ struct GenerateCommand: ParsableCommand {
     if let contextSize, contextSize < 1 {
       throw ValidationError("--ctx-size must be 1 or more, is \(contextSize)")
     }
+    if json, let format, format != .json {
+      throw ValidationError("--json and --format \(format.rawValue) contradict each other; keep one")
+    }
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
@@ -72,8 +86,12 @@ struct GenerateCommand: ParsableCommand {
     Diagnostics.configure(verbose: verbose, quiet: quiet)
     let clock = ContinuousClock()
     let start = clock.now
+    let format = self.format ?? (json ? .json : .text)
     let flags = try generation.configuration()
+    // Word lists are read first, so that a wrong path is told before a model is loaded.
+    let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
     let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let tokens = try prompt.tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize
     let context = min(contextSize ?? .max, model.decoder.configuration.contextLength)
@@ -88,7 +106,10 @@ struct GenerateCommand: ParsableCommand {
     describe(model, session)
 
     Interruption.install()
-    let streams = !noStream && !json && output == nil && plan.beamCount == 1 && plan.sequenceCount == 1
+    // Post-processing waits for the whole text: any of its steps may depend on the end.
+    let streams =
+      !noStream && format == .text && processor == nil && output == nil && plan.beamCount == 1
+      && plan.sequenceCount == 1
     var streamer: TextStreamer?
     if streams, model.tokenizer != nil {
       let (opening, first) = try makeStreamer(model, plan, tokens)
@@ -115,24 +136,21 @@ struct GenerateCommand: ParsableCommand {
 
     let texts = try result.sequences.map { sequence in
       guard model.tokenizer != nil else {
-        return json ? "" : sequence.tokens.map(String.init).joined(separator: " ")
+        let text = format == .json ? "" : sequence.tokens.map(String.init).joined(separator: " ")
+        return GenerationDocument.Text(raw: text, final: text)
       }
       var (opening, streamer) = try makeStreamer(model, plan, tokens)
       for token in sequence.tokens { opening += streamer.append(token) }
-      return opening + streamer.finish()
+      let text = opening + streamer.finish()
+      return GenerationDocument.Text(raw: text, final: processor?.apply(to: text) ?? text)
     }
     if streamer != nil {
       try StandardStreams.write(streamer!.finish() + "\n")
     } else {
-      var text: String
-      if json {
-        text = GenerationDocument(
-          prompt: tokens, result: result, texts: texts, loadDuration: loadDuration
-        ).json.text(.indented)
-      } else {
-        text = texts.joined(separator: "\n")
-      }
-      text += "\n"
+      let text = GenerationDocument(
+        prompt: tokens, result: result, texts: texts, loadDuration: loadDuration,
+        tokenText: model.tokenizer.map { tokenizer in { tokenizer.decode([$0], skipSpecialTokens: false) } }
+      ).rendered(as: format)
       if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
     }
     report(result, prompt: tokens.count, load: loadDuration)
@@ -146,6 +164,16 @@ struct GenerateCommand: ParsableCommand {
     echo
       ? try model.makeStreamerAfterPrompt(for: plan, prompt: prompt, keepsSpecialTokens: special)
       : ("", try model.makeStreamer(for: plan, prompt: prompt, keepsSpecialTokens: special))
+  }
+
+  /// The texts of the model's special tokens.
+  private func specialTokens(of model: LanguageModel) throws -> [String] {
+    guard let tokenizer = model.tokenizer else {
+      throw UsageError(
+        "\(model.folder) holds no tokenizer, so there is no text to post-process; leave its flags out")
+    }
+    return (0..<model.decoder.configuration.vocabularySize).filter(tokenizer.isSpecial).compactMap(
+      tokenizer.token)
   }
 
   private func describe(_ model: LanguageModel, _ session: InferenceSession) {

@@ -42,8 +42,15 @@ enum StandardStreams {
   }
 
   /// Everything on standard input.
+  ///
+  /// A pipe that stays silent is waited for, and after a second the user is told so.
   static func readInput() throws -> [UInt8] {
     var bytes: [UInt8] = []
+    var waiting = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+    if poll(&waiting, 1, 1000) == 0 {
+      Diagnostics.log.notice(
+        "waiting for standard input, which is an open pipe; end it, or redirect it from /dev/null")
+    }
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
       let count = read(STDIN_FILENO, &buffer, buffer.count)

@@ -1,7 +1,6 @@
 """Writes the tokenizer fixtures beside this script: small tokenizers trained here, and what transformers says.
 
-    python -m venv .venv && .venv/bin/pip install -r requirements.txt
-    .venv/bin/python generate.py
+    python generate.py        # versions: ../requirements.txt
 
 Each folder holds a tokenizer and cases.json: texts, ids by `AutoTokenizer`, and the decodings where they differ
 from the text. parts.json holds single normalisers, pre-tokenisers and decoders with what they give.
@@ -54,6 +53,23 @@ def train_bytes(tokenizer, size, special):
     )
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def train_marked(t, mark):
+    """Trains a model that marks characters by their place in the word.
+
+    `tokenizers` numbers marked characters in the order of a hash table, another one in every run, and merges of equal
+    counts follow the numbers. Given as special tokens they are numbered as listed; then they are made plain again.
+    """
+    normalize = t.normalizer.normalize_str if t.normalizer else str
+    words = {word for text in texts.training(SEED, 500) for word, _ in t.pre_tokenizer.pre_tokenize_str(normalize(text))}
+    marked = sorted({mark(word, place) for word in words for place in range(len(word))})
+    affixes = {name: getattr(t.model, name) for name in ("continuing_subword_prefix", "end_of_word_suffix") if getattr(t.model, name)}
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>", *marked], show_progress=False, **affixes)
+    t.train_from_iterator(texts.training(SEED, 500), trainer)
+    data = json.loads(t.to_str())
+    data["added_tokens"] = data["added_tokens"][:1]
+    return Tokenizer.from_str(json.dumps(data))
 
 
 def gpt2():
@@ -151,7 +167,7 @@ def affixes():
     t = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     t.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents(), normalizers.Strip()])
     t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(True)])
-    t.train_from_iterator(texts.training(SEED, 500), trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False))
+    t = train_marked(t, lambda word, place: word[place] + "</w>" if place == len(word) - 1 else word[place])
     t.decoder = decoders.BPEDecoder("</w>")
     return t, {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>"}
 
@@ -159,7 +175,7 @@ def affixes():
 def prefixes():
     t = Tokenizer(models.BPE(unk_token="<unk>", continuing_subword_prefix="##", fuse_unk=True))
     t.pre_tokenizer = pre_tokenizers.Whitespace()
-    t.train_from_iterator(texts.training(SEED, 500), trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"], continuing_subword_prefix="##", show_progress=False))
+    t = train_marked(t, lambda word, place: "##" + word[place] if place > 0 else word[place])
     t.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     return t, {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>"}
 

@@ -4,7 +4,7 @@ The package links several libraries of different Unicode versions (Oniguruma for
 standard library, an older normalisation crate), so no single Unicode file reproduces it. Every table is
 therefore read from the package: each code point is shown to the operation in question.
 
-    pip install -r requirements.txt
+    pip install -r ../requirements.txt
     python unicode_tables.py ../../../Sources/Tokenizers
     swift format -i ../../../Sources/Tokenizers/Unicode*.swift
 """
