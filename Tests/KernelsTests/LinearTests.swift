@@ -10,7 +10,7 @@ import Testing
     ]
     for (rows, inputs, outputs) in [
       (1, 1, 1), (1, 7, 3), (2, 8, 9), (7, 63, 65), (9, 64, 1), (1, 65, 400), (3, 33, 1031), (1, 768, 2304),
-      (5, 96, 768),
+      (5, 96, 768), (301, 9, 205),
     ] {
       var random = RandomFloats(seed: rows * 1000 + inputs)
       let stride = outputs + 3
@@ -71,7 +71,7 @@ import Testing
 
   @Test func threadsChangeNoBit() {
     var random = RandomFloats(seed: 5)
-    for (rows, inputs, outputs) in [(1, 768, 3072), (5, 257, 1031), (33, 96, 999)] {
+    for (rows, inputs, outputs) in [(1, 768, 3072), (5, 257, 1031), (33, 96, 999), (600, 65, 401)] {
       let x = random.floats(rows * inputs)
       let w = random.floats(inputs * outputs)
       let results = [1, 2, 3, 5].map { threads -> [Float] in

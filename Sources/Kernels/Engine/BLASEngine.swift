@@ -36,20 +36,26 @@ public final class BLASEngine: ComputeEngine {
     }
   }
 
-  /// One GEMM per band of columns; bias and nonlinearity follow while the band is in cache.
+  /// One GEMM per tile; bias and nonlinearity follow while the tile is in cache.
   public func linear(
     _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
   ) {
     precondition(
       x.rows == y.rows && x.columns == weight.inputs && y.columns == weight.outputs,
       "(\(x.rows), \(x.columns)) × (\(weight.inputs), \(weight.outputs)) into (\(y.rows), \(y.columns))")
-    let band = BLASEngine.band(weight.outputs)
-    pool.run((weight.outputs + band - 1) / band) { task in
-      let columns = task * band..<min((task + 1) * band, weight.outputs)
-      let out = y.columns(columns)
+    guard x.rows > 0 else { return }
+    let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
+    let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
+    let bands = (weight.outputs + tile.columns - 1) / tile.columns
+    pool.run(rowBlocks * bands) { task in
+      // Threads that work side by side read the same band of weights.
+      let (band, block) = task.quotientAndRemainder(dividingBy: rowBlocks)
+      let columns = band * tile.columns..<min((band + 1) * tile.columns, weight.outputs)
+      let rows = block * tile.rows..<min((block + 1) * tile.rows, x.rows)
+      let out = y.columns(columns).rows(rows)
       let outputMajor = weight.layout == .outputMajor
       BLAS.multiply(
-        transposeB: outputMajor, m: x.rows, n: columns.count, k: weight.inputs, a: x.base,
+        transposeB: outputMajor, m: rows.count, n: columns.count, k: weight.inputs, a: x.row(rows.lowerBound),
         strideA: x.rowStride,
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
         strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
@@ -63,10 +69,15 @@ public final class BLASEngine: ComputeEngine {
     }
   }
 
-  /// Columns of a product that one task computes: enough to keep a GEMM efficient, few enough to share out.
-  private static func band(_ outputs: Int) -> Int {
-    let sixteenth = (outputs + 15) / 16
-    return max(192, (sixteenth + 63) / 64 * 64)
+  /// The part of a product that one task computes: enough to keep a GEMM efficient, few enough to share out.
+  ///
+  /// A long prompt is cut both ways. GPT-2 124M, 512 tokens, two cores, medians of 40 turns, of the SGEMM limit: tiles of
+  /// 512 × 192 76 %, 256 × 192 82 %, 256 × 384 83 %, 128 × 384 78 %. The narrower of the best two shares out better.
+  /// Blocks of rows are of equal height, in whole steps of the GEMM kernel.
+  static func tile(rows: Int, outputs: Int) -> (rows: Int, columns: Int) {
+    let sixteenth = ((outputs + 15) / 16 + 63) / 64 * 64
+    let blocks = max(1, (rows + 255) / 256)
+    return (max(16, ((rows + blocks - 1) / blocks + 15) / 16 * 16), max(192, sixteenth))
   }
 
   /// Rows that are worth a thread's attention: some ten thousand elements.
