@@ -161,7 +161,7 @@ private struct WrongEngine: ComputeEngine {
   var name: String { "wrong" }
   var threadCount: Int { 1 }
 
-  func embed(_ ids: [Int], table: UnsafePointer<Float>, into y: MutableMatrixView, accumulate: Bool) {
+  func embed(_ ids: [Int], table: MatrixView, into y: MutableMatrixView, accumulate: Bool) {
     naive.embed(ids, table: table, into: y, accumulate: accumulate)
   }
 
