@@ -29,8 +29,8 @@ public struct BenchmarkSuite {
     public var models: [ModelComparison] = []
     /// The SGEMM limit in FLOP/s, over the whole run.
     public var multiplicationRates: [Double] = []
-    /// SGEMM by OpenBLAS's own threads in FLOP/s, once.
-    public var libraryMultiplicationRate = 0.0
+    /// What OpenBLAS's own threads reach of the SGEMM limit, in turn.
+    public var libraryRatios: [Double] = []
     /// The read limit in bytes/s, over the whole run.
     public var readRates: [Double] = []
     /// The largest error of the scores, and what was allowed.
@@ -83,8 +83,10 @@ public struct BenchmarkSuite {
   ) throws -> Result {
     var result = Result()
     progress("limits")
-    result.libraryMultiplicationRate = limits.libraryMultiplicationRate(lasting: 0.5)
-    _ = limits.multiplicationRate(lasting: settings.operationSlice)
+    for _ in 0..<5 where !isInterrupted() {
+      let library = limits.libraryMultiplicationRate(lasting: settings.operationSlice)
+      result.libraryRatios.append(library / limits.multiplicationRate(lasting: settings.operationSlice))
+    }
 
     let engine = BLASEngine(pool: limits.pool)
     progress("agreement of the scores")

@@ -162,7 +162,7 @@ struct OperationTable {
         into: MutableMatrixView(y.base, rows: length, columns: shape.queryWidth))
     }
     return Operation(
-      name: "attention, prompt", shape: "\(length) × \(shape.queryHeadCount) heads of \(shape.headDimension)",
+      name: "attention", shape: "\(length) × \(shape.queryHeadCount) heads of \(shape.headDimension)",
       work: .operations(4 * Double(shape.queryWidth) * pairs), fast: runFast, naive: { runNaive(middle($0)) },
       rowCount: length,
       verify: { count in
@@ -201,7 +201,7 @@ struct OperationTable {
         into: MutableMatrixView(y.base, rows: 1, columns: shape.queryWidth))
     }
     return Operation(
-      name: "attention, one token", shape: "\(positions) positions × \(shape.queryHeadCount) heads",
+      name: "attention", shape: "1 × \(positions) × \(shape.queryHeadCount) heads",
       work: .bytesRead(Double(4 * size)), fast: { run(engine, rotation.next(), into: y) },
       naive: { _ in run(naive, rotation.next(), into: expected) }, rowCount: 1,
       verify: { _ in

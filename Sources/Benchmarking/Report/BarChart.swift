@@ -90,6 +90,7 @@ public struct BarChart: Sendable {
       .detail { font-size: 11.5px; text-anchor: end; }
       .grid { stroke: #7a828c; stroke-opacity: 0.28; }
       .limit { stroke: #7a828c; stroke-dasharray: 4 3; }
+      .inside { text-anchor: end; fill: #ffffff; font-weight: 600; font-size: 12px; }
       .end { text-anchor: end; }
       .spread { stroke: #5d6570; stroke-width: 2; }
       .factor { fill: #d9822b; }
@@ -139,7 +140,12 @@ public struct BarChart: Sendable {
         "<rect class=\"\(kind)\" x=\"\(left)\" y=\"\(y + 2)\" width=\"\(fixed(bar, 1))\" height=\"14\" rx=\"2\"/>\n"
       out +=
         "<line class=\"spread\" x1=\"\(from)\" x2=\"\(fixed(Double(left) + end, 1))\" y1=\"\(middle)\" y2=\"\(middle)\"/>\n"
-      out += text(Int(Double(left) + max(bar, end)) + 6, middle + 4, words, "value")
+      // A long bar carries its figure itself, so that none crosses the line of the limit.
+      if bar > 0.8 * Double(BarChart.fractionWidth), kind == "fraction" {
+        out += text(left + Int(length(statistics.lowerQuartile)) - 6, middle + 4, words, "inside")
+      } else {
+        out += text(left + Int(max(bar, end)) + 6, middle + 4, words, "value")
+      }
     }
     out += text(BarChart.width - 20, middle + 4, row.rate, "detail")
     return out

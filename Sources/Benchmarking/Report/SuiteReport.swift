@@ -115,8 +115,8 @@ public struct SuiteReport: Sendable {
     if let rate = SampleStatistics(result.multiplicationRates) {
       parts.append("SGEMM \(spread(rate, 1e9)) GFLOP/s")
     }
-    if result.libraryMultiplicationRate > 0 {
-      parts.append("(by OpenBLAS's own threads \(figure(result.libraryMultiplicationRate / 1e9)))")
+    if let ratio = SampleStatistics(result.libraryRatios) {
+      parts.append("(OpenBLAS's own threads reach \(percent(ratio.median)) of it)")
     }
     if let rate = SampleStatistics(result.readRates) {
       parts.append("· memory read \(spread(rate, 1e9)) GB/s")
@@ -180,7 +180,7 @@ public struct SuiteReport: Sendable {
       "complete": .bool(result.isComplete),
       "limits": [
         "sgemm_flops": .array(result.multiplicationRates.map { .number($0) }),
-        "sgemm_flops_library_threads": .number(result.libraryMultiplicationRate),
+        "sgemm_library_threads_ratios": .array(result.libraryRatios.map { .number($0) }),
         "read_bytes": .array(result.readRates.map { .number($0) }),
       ],
       "measurements": .array(
