@@ -9,7 +9,7 @@ import Kernels
 /// What the machine can do at best, measured over and over beside what is compared with it.
 ///
 /// - **Multiplication**: a 2048 × 2048 × 2048 product by OpenBLAS, its rows shared out among the threads, one
-///   call each, which beats the columns shared out and OpenBLAS's own threads: 2·2048³ operations over the time.
+///   call each, which equals or beats columns shared out and OpenBLAS's own threads: 2·2048³ operations over the time.
 /// - **Reading**: 256 MiB, beyond any cache, summed by all threads: bytes over the time.
 /// - **One pass**: reading and writing so many bytes in place, wherever they fit.
 ///
