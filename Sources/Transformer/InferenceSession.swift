@@ -52,7 +52,8 @@ public final class InferenceSession {
   ///   - tokens: at least one id, each below the vocabulary's size.
   ///   - logits: (tokens, V), receives the scores of what follows each token; or nothing.
   ///   - observe: receives intermediate results, chunk by chunk.
-  /// - Returns: (V) scores of what follows the last token; valid until the next call.
+  /// - Returns: (V) scores of what follows the last token; valid until the next call, and as long as
+  ///   the session lives (`withExtendedLifetime` where this is its last use).
   /// - Throws: `DecoderError` before anything is computed; the session is then as it was.
   @discardableResult
   public func append(
@@ -93,7 +94,8 @@ public final class InferenceSession {
   /// Appends one token to every row.
   ///
   /// - Parameter tokens: one id per row.
-  /// - Returns: (rows, V) scores of what follows; valid until the next call.
+  /// - Returns: (rows, V) scores of what follows; valid until the next call, and as long as
+  ///   the session lives (`withExtendedLifetime` where this is its last use).
   public func step(_ tokens: [Int]) throws -> UnsafeMutableBufferPointer<Float> {
     precondition(tokens.count == rowCount, "\(tokens.count) tokens for \(rowCount) rows")
     try check(tokens)

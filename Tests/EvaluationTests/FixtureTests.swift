@@ -64,7 +64,9 @@ enum Fixtures {
     let tokens = (0..<12).map { $0 * 37 % model.decoder.configuration.vocabularySize }
     let results = try [1, 2, 3].map { threads in
       let session = try InferenceSession(decoder: model.decoder, engine: BLASEngine(threadCount: threads))
-      return Array(try session.append(tokens)) + Array(try session.step([5]))
+      return try withExtendedLifetime(session) {
+        Array(try session.append(tokens)) + Array(try session.step([5]))
+      }
     }
     #expect(results[0] == results[1])
     #expect(results[0] == results[2])

@@ -56,7 +56,12 @@ struct PerplexityCommand: ParsableCommand {
     guard let tokenizer = model.tokenizer else {
       throw UsageError("\(folder) holds no tokenizer; a text cannot be scored without one")
     }
-    let tokens = try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: true) }
+    let tokens: [Int]
+    do {
+      tokens = try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: true) }
+    } catch {
+      throw UsageError("\(name): \(error)")
+    }
     guard tokens.count > 1 else {
       throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))")
     }
