@@ -26,6 +26,8 @@ struct AddedTokens: Sendable {
   private(set) var specialContents: Set<String> = []
   /// The texts that tokens decode to: as they are looked for, hence normalised where the token is.
   private(set) var texts: [UInt32: String] = [:]
+  /// Special tokens are not looked for.
+  var splitsSpecialTokens = false
   private var special: [AddedToken] = []
   private var classic: [AddedToken] = []
   private var plainSearch = TokenSearch()
@@ -81,7 +83,9 @@ struct AddedTokens: Sendable {
     var segments: [Segment] = []
     var done = 0
     search.forEachMatch(in: text) { id, start, end in
-      guard let token = tokens[id] else { return }
+      guard let token = tokens[id], !(splitsSpecialTokens && specialContents.contains(token.content)) else {
+        return
+      }
       var start = start
       var end = end
       if token.isSingleWord {

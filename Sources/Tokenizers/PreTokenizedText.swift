@@ -22,7 +22,7 @@ struct PreTokenizedText {
   private(set) var text: UnsafeBufferPointer<UInt8>
   private(set) var pieces: [Piece]
   /// The first piece begins where the whole text begins.
-  let beginsText: Bool
+  private(set) var beginsText: Bool
   private var owned: UnsafeMutableBufferPointer<UInt8>?
   private var cuts: [Piece] = []
   private var marked: [(start: UInt32, end: UInt32, isMatch: Bool)] = []
@@ -50,6 +50,7 @@ struct PreTokenizedText {
     var next = cuts
     cuts = []
     for piece in pieces { try body(bytes(piece), piece.start, &next) }
+    if let first = next.first, first.start != pieces[0].start { beginsText = false }
     cuts = pieces
     pieces = next
   }

@@ -11,7 +11,9 @@ final class EncodingScratch {
   func trim() {
     let limit = 1 << 18
     if tokens.capacity > limit { tokens = [] }
-    if let symbols = model?.symbols.capacity, symbols > limit { model = nil }
+    if let model, max(model.symbols.capacity, model.steps.count, model.spans.capacity) > limit {
+      self.model = nil
+    }
   }
 }
 
@@ -87,14 +89,22 @@ extension Tokenizer.Storage {
   fileprivate func encodeText(
     _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
   ) throws {
+    let isFirst = beginsText
+    var beginsText = beginsText
     var changed: [UInt8]?
     for normalizer in normalizers {
+      let apply = { (current: UnsafeBufferPointer<UInt8>) in
+        if beginsText, self.asksForBeginning,
+          try normalizer.losesBeginning(of: current, scratch: scratch.regex)
+        {
+          beginsText = false
+        }
+        return try normalizer.apply(to: current, beginsText: isFirst, scratch: scratch.regex)
+      }
       if let current = changed {
-        changed =
-          try current.withUnsafeBufferPointer { try normalizer.apply(to: $0, scratch: scratch.regex) }
-          ?? current
+        changed = try current.withUnsafeBufferPointer(apply) ?? current
       } else {
-        changed = try normalizer.apply(to: text, scratch: scratch.regex)
+        changed = try apply(text)
       }
     }
     if let changed {
@@ -135,19 +145,21 @@ extension Tokenizer.Storage {
       scratch.tokens = tokens
       scratch.model = modelScratch
     }
-    switch model {
-    case .bytePairs(let model):
-      var own = modelScratch ?? ModelScratch()
-      modelScratch = nil
-      defer { modelScratch = own }
-      for piece in cut.pieces {
-        let word = cut.bytes(piece)
+    var own = modelScratch ?? ModelScratch()
+    modelScratch = nil
+    defer { modelScratch = own }
+    for piece in cut.pieces {
+      let word = cut.bytes(piece)
+      switch model {
+      case .bytePairs(let model):
         try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
-      }
-    case .wordLevel(let model):
-      for piece in cut.pieces {
-        let word = cut.bytes(piece)
-        try model.encode(word.baseAddress!, word.count, into: &tokens)
+      case .wordLevel(let model): try model.encode(word.baseAddress!, word.count, into: &tokens)
+      case .wordPiece(let model):
+        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
+      case .unigram(let model):
+        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
+      case .sentencePiece(let model):
+        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
       }
     }
   }

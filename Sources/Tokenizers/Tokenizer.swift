@@ -11,6 +11,9 @@ public struct Tokenizer: Sendable {
     enum Model: Sendable {
       case bytePairs(BytePairEncoding)
       case wordLevel(WordLevel)
+      case wordPiece(WordPiece)
+      case unigram(Unigram)
+      case sentencePiece(SentencePieceModel)
     }
 
     let vocabulary: ModelVocabulary
@@ -24,11 +27,13 @@ public struct Tokenizer: Sendable {
     /// The ids that decoding leaves out.
     let specialIDs: Set<Int>
     let scratch = ScratchPool()
+    /// A pre-tokeniser wants to know whether a piece begins the text.
+    let asksForBeginning: Bool
 
     init(
       vocabulary: ModelVocabulary, model: Model, added: AddedTokens, normalizers: [Normalizer],
       preTokenizers: [PreTokenizer], postProcessor: PostProcessor, decoders: [Decoder],
-      namedTokens: [String: String]
+      namedTokens: [String: String], alsoSpecial: [Int] = []
     ) {
       self.vocabulary = vocabulary
       self.model = model
@@ -38,9 +43,12 @@ public struct Tokenizer: Sendable {
       self.postProcessor = postProcessor
       self.decoders = decoders
       self.namedTokens = namedTokens
+      asksForBeginning = preTokenizers.contains {
+        if case .metaspace(_, .first, _) = $0 { true } else { false }
+      }
       // Special by text, as `tokenizers` has it: an id of the model with the text of a special token is left
       // out too, and a special token that normalisation changed is not.
-      var special = Set<Int>()
+      var special = Set(alsoSpecial)
       for (id, text) in added.texts where added.specialContents.contains(text) { special.insert(Int(id)) }
       for content in added.specialContents {
         if let id = vocabulary.id(for: content), added.texts[id] == nil { special.insert(Int(id)) }
