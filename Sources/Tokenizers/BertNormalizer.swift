@@ -58,12 +58,6 @@ struct BertNormalizer: Sendable, Equatable {
     return out
   }
 
-  /// Whether a character at the beginning is taken away.
-  func removes(_ value: UInt32) -> Bool {
-    (cleansText && CodePointSet.bertRemoved.contains(value))
-      || (stripsAccents && CodePointSet.bertMarks.contains(value))
-  }
-
   private static let marks = CodePointTable([(.bertMarks, 1)])
 
   private static func stripped(_ text: [UInt8]) -> [UInt8] {

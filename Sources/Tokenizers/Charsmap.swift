@@ -155,6 +155,68 @@ final class Charsmap: Sendable {
 
   // MARK: Normalising as `tokenizers` does
 
+  /// How many bytes at the front of `normalize`'s result count as coming from the first `beginning` bytes.
+  ///
+  /// `tokenizers` goes through old and new characters in step, one new for one old, the surplus of a longer
+  /// replacement beside its last; a removed cluster at the very front is not counted at all.
+  func beginning(_ beginning: Int, of text: UnsafeBufferPointer<UInt8>) -> Int {
+    guard let base = text.baseAddress else { return 0 }
+    let limit = (0..<beginning).reduce(0) { $0 + (text[$1] & 0xC0 != 0x80 ? 1 : 0) }
+    var bytes = 0
+    var old = 0
+    // Takes a part of so many old characters that became others; false when the rest lies behind.
+    let take = { (oldCount: Int, new: ArraySlice<UInt8>) in
+      let starts = new.indices.filter { new[$0] & 0xC0 != 0x80 } + [new.endIndex]
+      let newCount = starts.count - 1
+      for index in 0..<newCount {
+        let source = index < oldCount ? old + index : max(0, old + oldCount - 1)
+        guard source < limit else { return false }
+        bytes += starts[index + 1] - starts[index]
+      }
+      // Without anything new in front there is nobody to count what is removed.
+      if newCount > 0 || bytes > 0 { old += oldCount }
+      return true
+    }
+    var at = 0
+    while at < text.count {
+      let end = GraphemeClusters.end(base, at, text.count)
+      var part = at
+      while part < end {
+        let isWhole = part == at && end - at < 6
+        let length = isWhole ? end - at : UTF8Bytes.scalar(base, part).length
+        var stop = part + length
+        var new: [UInt8] = []
+        if let match = shortest(base + part, length) {
+          append(match, to: &new)
+        } else {
+          stop = part + UTF8Bytes.scalar(base, part).length
+          if isWhole, stop < end {
+            // No rule for the cluster: its characters one by one.
+            while stop <= end, part < end {
+              let length = UTF8Bytes.scalar(base, part).length
+              new.removeAll()
+              if let match = shortest(base + part, length) {
+                append(match, to: &new)
+              } else {
+                new += text[part..<(part + length)]
+              }
+              guard take(1, new[...]) else { return bytes }
+              part += length
+              stop = part
+            }
+            continue
+          }
+          new += text[part..<stop]
+        }
+        let characters = (part..<stop).reduce(0) { $0 + (text[$1] & 0xC0 != 0x80 ? 1 : 0) }
+        guard take(characters, new[...]) else { return bytes }
+        part = stop
+      }
+      at = end
+    }
+    return bytes
+  }
+
   /// The text after the rules of `tokenizers`' `Precompiled`; `nil` when it is unchanged.
   ///
   /// A cluster of fewer than six bytes is replaced as a whole by the shortest rule that it begins with;

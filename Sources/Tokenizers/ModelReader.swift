@@ -65,7 +65,7 @@ enum ModelReader {
           file: part.file, field: "\(field)[\(index)]", reason: "is not a token and its score")
       }
       tokens.append((text, UInt32(index)))
-      scores.append(score)
+      scores.append(RustNumber.parsed(score))
     }
     var unknown = part["unk_id"] == nil ? nil : try part.count("unk_id")
     var fallsBack = try part.bool("byte_fallback", default: false)

@@ -5,7 +5,7 @@ final class ModelVocabulary: @unchecked Sendable {
   /// Keys in the form that the model meets them.
   let table: StringTable
   /// Tokens that no byte-level word can be, because a character is not of the alphabet.
-  private var others: [String: UInt32] = [:]
+  private var others: [ExactText: UInt32] = [:]
   private var otherTexts: [String] = []
   /// By id: an entry of `table`, −1 for none, −2 − n for `otherTexts[n]`.
   private var entries: [Int32]
@@ -50,7 +50,7 @@ final class ModelVocabulary: @unchecked Sendable {
         }
       }
       if !isMapped {
-        others[text] = id
+        others[ExactText(text)] = id
         otherTexts.append(text)
         if entries[Int(id)] != -1 { hasSharedIDs = true }
         entries[Int(id)] = -1 - Int32(otherTexts.count)
@@ -81,7 +81,7 @@ final class ModelVocabulary: @unchecked Sendable {
     guard unit == .byte else { return table.find(text) }
     return ByteAlphabet.withBytes(of: text) { mapped in
       if let mapped { return table.find(mapped) }
-      return others.isEmpty ? nil : others[String(decoding: text, as: UTF8.self)]
+      return others.isEmpty ? nil : others[ExactText(String(decoding: text, as: UTF8.self))]
     }
   }
 

@@ -72,30 +72,56 @@ enum Normalizer: Sendable {
     }
   }
 
-  /// Whether the first character that this step gives no longer counts as the text's first.
+  /// How many bytes at the front of this step's result come from the first character of the whole text.
   ///
-  /// `Metaspace` with `first` asks `tokenizers` where a piece came from. When a step removes what was in front,
-  /// or joins several characters into a replacement, the answer is not the beginning any more.
-  func losesBeginning(of text: UnsafeBufferPointer<UInt8>, scratch: RegexScratch) throws -> Bool {
-    guard let base = text.baseAddress, !text.isEmpty else { return false }
-    let first = UTF8Bytes.scalar(base, 0)
+  /// `Metaspace` with `first` asks `tokenizers` where a piece came from, and the answer is "the beginning" for all
+  /// that the first character became: prefixes included, and nothing when it was removed or became part of a
+  /// longer replacement.
+  /// - Parameters:
+  ///   - beginning: the same of the text that the step is given.
+  ///   - result: what the step made of it.
+  func beginning(
+    _ beginning: Int, of text: UnsafeBufferPointer<UInt8>, in result: UnsafeBufferPointer<UInt8>,
+    scratch: RegexScratch
+  ) throws -> Int {
+    guard beginning > 0, beginning <= text.count, !result.isEmpty else { return 0 }
+    let front = UnsafeBufferPointer(rebasing: text[..<beginning])
     switch self {
-    case .strip(let left, _): return left && CodePointSet.whitespace.contains(first.value)
-    case .stripAccents: return CodePointSet.strippedMarks.contains(first.value)
-    case .bert(let bert): return bert.removes(first.value)
-    case .nmt: return Normalizer.isRemovedForTranslation(first.value)
+    case .prepend(let prefix): return prefix.count + beginning
+    case .strip(let left, _):
+      guard left else { return beginning }
+      var start = 0
+      while start < text.count {
+        let (value, length) = UTF8Bytes.scalar(text.baseAddress!, start)
+        guard CodePointSet.whitespace.contains(value) else { break }
+        start += length
+      }
+      return max(0, beginning - start)
     case .replace(let pattern, let content):
-      var loses = false
+      var kept = 0
+      var end = 0
       let found = { (start: Int, stop: Int) in
-        if start == 0, stop > 0 { loses = content.isEmpty || stop > first.length }
+        kept += max(0, min(start, beginning) - min(end, beginning))
+        if stop <= beginning { kept += content.count }
+        end = stop
       }
       switch pattern {
-      case .text(let wanted):
-        if text.starts(with: wanted) { found(0, wanted.count) }
+      case .text(let wanted): PreTokenizer.forEachOccurrence(of: wanted, in: text, found)
       case .regex(let regex): try regex.forEachMatch(in: text, scratch: scratch, found)
       }
-      return loses
-    default: return false
+      return kept + max(0, beginning - min(end, beginning))
+    case .normalForm:
+      // As many characters of the whole as there would be without what follows.
+      let alone = try apply(to: front, scratch: scratch) ?? Array(front)
+      var characters = alone.reduce(0) { $0 + ($1 & 0xC0 != 0x80 ? 1 : 0) }
+      var at = 0
+      while at < result.count, characters > 0 || result[at] & 0xC0 == 0x80 {
+        if result[at] & 0xC0 != 0x80 { characters -= 1 }
+        at += 1
+      }
+      return at
+    case .precompiled(let rules): return rules.beginning(beginning, of: text)
+    default: return try apply(to: front, scratch: scratch)?.count ?? beginning
     }
   }
 

@@ -71,8 +71,7 @@ enum PreTokenizer: Sendable {
         }
       }
     case .metaspace(let replacement, let scheme, let splits):
-      let beginsText = text.beginsText
-      text.rewrite { index, bytes, out in
+      text.rewrite { isBeginning, bytes, out in
         let start = out.count
         for byte in bytes {
           if byte == UInt8(ascii: " ") {
@@ -82,7 +81,7 @@ enum PreTokenizer: Sendable {
           }
         }
         let isMarked = out[start...].starts(with: replacement)
-        if !isMarked, scheme == .always || (scheme == .first && beginsText && index == 0) {
+        if !isMarked, scheme == .always || (scheme == .first && isBeginning) {
           out.insert(contentsOf: replacement, at: start)
         }
       }

@@ -69,7 +69,7 @@ extension Tokenizer {
       }
       return scratch.tokens.map(Int.init)
     }
-    return addSpecialTokens ? storage.postProcessor.apply(to: ids) : ids
+    return storage.postProcessor.apply(to: ids, addSpecialTokens: addSpecialTokens)
   }
 }
 
@@ -89,17 +89,18 @@ extension Tokenizer.Storage {
   fileprivate func encodeText(
     _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
   ) throws {
-    let isFirst = beginsText
-    var beginsText = beginsText
+    var beginning = 0
+    if beginsText, asksForBeginning { beginning = UTF8Bytes.scalar(text.baseAddress!, 0).length }
     var changed: [UInt8]?
     for normalizer in normalizers {
       let apply = { (current: UnsafeBufferPointer<UInt8>) in
-        if beginsText, self.asksForBeginning,
-          try normalizer.losesBeginning(of: current, scratch: scratch.regex)
-        {
-          beginsText = false
+        let result = try normalizer.apply(to: current, beginsText: beginsText, scratch: scratch.regex)
+        if beginning > 0, let result {
+          beginning = try result.withUnsafeBufferPointer {
+            try normalizer.beginning(beginning, of: current, in: $0, scratch: scratch.regex)
+          }
         }
-        return try normalizer.apply(to: current, beginsText: isFirst, scratch: scratch.regex)
+        return result
       }
       if let current = changed {
         changed = try current.withUnsafeBufferPointer(apply) ?? current
@@ -108,14 +109,15 @@ extension Tokenizer.Storage {
       }
     }
     if let changed {
-      try changed.withUnsafeBufferPointer { try encodeNormalized($0, beginsText: beginsText, scratch) }
+      try changed.withUnsafeBufferPointer { try encodeNormalized($0, beginning, scratch) }
     } else {
-      try encodeNormalized(text, beginsText: beginsText, scratch)
+      try encodeNormalized(text, beginning, scratch)
     }
   }
 
+  /// - Parameter beginning: how many bytes at the front come from the first character of the whole text.
   private func encodeNormalized(
-    _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+    _ text: UnsafeBufferPointer<UInt8>, _ beginning: Int, _ scratch: EncodingScratch
   ) throws {
     guard text.count <= Int(Int32.max) else {
       throw TokenizerError.unencodable(reason: "normalised, it has more than 2 GiB; encode it in parts")
@@ -125,15 +127,15 @@ extension Tokenizer.Storage {
         scratch.tokens.append(token)
       } else {
         let part = UnsafeBufferPointer(rebasing: text[segment.start..<segment.end])
-        try encodeWords(of: part, beginsText: beginsText && segment.start == 0, scratch)
+        try encodeWords(of: part, max(0, beginning - segment.start), scratch)
       }
     }
   }
 
   private func encodeWords(
-    of text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+    of text: UnsafeBufferPointer<UInt8>, _ beginning: Int, _ scratch: EncodingScratch
   ) throws {
-    var cut = PreTokenizedText(text, beginsText: beginsText)
+    var cut = PreTokenizedText(text, beginning: beginning)
     defer { cut.deallocate() }
     for preTokenizer in preTokenizers { try preTokenizer.apply(to: &cut, scratch: scratch.regex) }
     // Held here while the words are encoded: a field of a shared object is checked at every access.

@@ -49,8 +49,8 @@ public struct Tokenizer: Sendable {
       // Special by text, as `tokenizers` has it: an id of the model with the text of a special token is left
       // out too, and a special token that normalisation changed is not.
       var special = Set(alsoSpecial)
-      for (id, text) in added.texts where added.specialContents.contains(text) { special.insert(Int(id)) }
-      for content in added.specialContents {
+      for (id, text) in added.texts where added.isSpecial(text) { special.insert(Int(id)) }
+      for content in added.specialTexts {
         if let id = vocabulary.id(for: content), added.texts[id] == nil { special.insert(Int(id)) }
       }
       specialIDs = special
@@ -129,7 +129,7 @@ public struct Tokenizer: Sendable {
 
   /// The id of a token's text as the vocabulary writes it.
   public func id(for token: String) -> Int? {
-    (storage.added.ids[token] ?? storage.vocabulary.id(for: token)).map(Int.init)
+    (storage.added.id(for: token) ?? storage.vocabulary.id(for: token)).map(Int.init)
   }
 
   /// Whether decoding with `skipSpecialTokens` leaves this token out.

@@ -307,10 +307,10 @@ enum TokenizerLoader {
     var named: [String: String] = [:]
     if let configuration {
       let listed = configuration.added.map(\.token)
-      var known = Set(added.ids.keys).union(listed.map(\.content))
+      var known = Set(added.ids.keys).union(listed.map { ExactText($0.content) })
       var new = listed
       for token in configuration.named.map(\.token) + configuration.extra
-      where known.insert(token.content).inserted {
+      where known.insert(ExactText(token.content)).inserted {
         var token = token
         token.isSpecial = true
         new.append(token)
@@ -330,7 +330,7 @@ enum TokenizerLoader {
         decoders.append(.fuse)
         decoders += Decoder.cleanUps.map { .replace(.text(Array($0.0.utf8)), with: $0.1) }
       }
-      let token = { (role: String) in named[role].flatMap { added.ids[$0] ?? vocabulary.id(for: $0) } }
+      let token = { (role: String) in named[role].flatMap { added.id(for: $0) ?? vocabulary.id(for: $0) } }
       if let roles = wanted.roles {
         // A role without a token is numbered as BERT's published vocabularies number it.
         let begin = roles.begin.map { token($0) ?? 2 }

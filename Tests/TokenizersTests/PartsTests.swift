@@ -21,7 +21,7 @@ import Testing
         var text = try #require(pair.array?[0].string)
         let expected = try #require(pair.array?[1].array).compactMap(\.string)
         let pieces = try text.withUTF8 { bytes in
-          var cut = PreTokenizedText(bytes, beginsText: true)
+          var cut = PreTokenizedText(bytes, beginning: bytes.isEmpty ? 0 : UTF8Bytes.scalar(bytes.baseAddress!, 0).length)
           defer { cut.deallocate() }
           for step in steps { try step.apply(to: &cut, scratch: scratch) }
           return cut.pieces.map { String(decoding: cut.bytes($0), as: UTF8.self) }

@@ -31,6 +31,7 @@ from charsmap import compile_rules
 HERE = Path(__file__).parent
 SEED = 20261123
 COUNT = 88
+RANDOM = 200
 QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 O200K = (
@@ -502,7 +503,86 @@ def finish(folder, seed, count, path=None):
     write(folder / "cases.json", {"seed": seed, "size": len(t), "named": named, "special": special_ids(t._tokenizer), "cases": out} | extra)
 
 
+def random_pipeline(r, rules):
+    """A tokenizer of parts that nobody would put together."""
+    vocabulary = [{w: i for i, w in enumerate(dict.fromkeys(["<unk>", "<s>", "</s>", *WORDS]))}]
+    kind = r.choice(["BPE", "Unigram", "Unigram", "WordPiece", "WordLevel"])
+    if kind == "BPE":
+        model = byte_fallback()[0] if r.random() < 0.5 else gpt2()[0] if r.random() < 0.5 else metaspace()[0]
+        t = Tokenizer(model.model)
+    elif kind == "Unigram":
+        words = list(vocabulary[0]) + ([f"<0x{b:02X}>" for b in range(256)] if r.random() < 0.4 else [])
+        t = Tokenizer(models.Unigram([(w, -r.choice([1.0, 2.0, r.random() * 9])) for w in words], r.choice([0, 0, 5]), r.random() < 0.5))
+    elif kind == "WordPiece":
+        prefix = r.choice(["##", "@", "▁", ""])
+        words = dict.fromkeys([*vocabulary[0], *(prefix + w for w in vocabulary[0])])
+        t = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="<unk>", continuing_subword_prefix=prefix, max_input_chars_per_word=r.choice([3, 8, 100])))
+    else:
+        t = Tokenizer(models.WordLevel(vocabulary[0], unk_token="<unk>"))
+
+    def flag():
+        return r.random() < 0.5
+
+    normal = [
+        normalizers.NFC, normalizers.NFD, normalizers.NFKC, normalizers.NFKD, normalizers.Lowercase, normalizers.StripAccents, normalizers.Nmt,
+        lambda: normalizers.Strip(flag(), flag()), lambda: normalizers.Replace(" ", "▁"), lambda: normalizers.Replace(Regex(r"\s+"), " "),
+        lambda: normalizers.Replace("e", ""), lambda: normalizers.Prepend(r.choice(["▁", "x"])), lambda: normalizers.Precompiled(r.choice(rules)),
+        lambda: normalizers.Precompiled(r.choice(rules)), lambda: normalizers.BertNormalizer(flag(), flag(), r.choice([None, True, False]), flag()), normalizers.ByteLevel,
+    ]  # fmt: skip
+    behaviors = ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]
+    cuts = [
+        lambda: pre_tokenizers.ByteLevel(flag(), use_regex=flag()), pre_tokenizers.Whitespace, pre_tokenizers.WhitespaceSplit, pre_tokenizers.BertPreTokenizer,
+        pre_tokenizers.UnicodeScripts, lambda: pre_tokenizers.FixedLength(r.randrange(1, 6)), lambda: pre_tokenizers.Digits(flag()),
+        lambda: pre_tokenizers.Punctuation(r.choice(behaviors)), lambda: pre_tokenizers.CharDelimiterSplit(r.choice("a▁ ")),
+        lambda: pre_tokenizers.Metaspace(r.choice("▁_"), r.choice(["first", "always", "never"]), flag()),
+        lambda: pre_tokenizers.Metaspace(prepend_scheme="first", split=flag()), lambda: split(r.choice([QWEN2, O200K, r"\p{L}+", r"\s"]), r.choice(behaviors), flag()),
+        lambda: pre_tokenizers.Split(r.choice([" ", "the", "。"]), r.choice(behaviors), flag()),
+    ]  # fmt: skip
+    joins = [
+        decoders.ByteLevel, lambda: decoders.WordPiece(r.choice(["##", "@", ""]), flag()), lambda: decoders.Metaspace(r.choice("▁_"), r.choice(["first", "always", "never"])),
+        decoders.ByteFallback, decoders.Fuse, lambda: decoders.Replace(r.choice(["▁", "a ", " "]), r.choice([" ", "", "ab"])), lambda: decoders.CTC("<s>", "▁", flag()),
+        lambda: decoders.BPEDecoder("e"), lambda: decoders.Strip(r.choice(" a"), r.randrange(3), 0),
+    ]  # fmt: skip
+    if n := r.randrange(4):
+        t.normalizer = normalizers.Sequence([r.choice(normal)() for _ in range(n)])
+    if n := r.randrange(4):
+        t.pre_tokenizer = pre_tokenizers.Sequence([r.choice(cuts)() for _ in range(n)])
+    if n := r.randrange(4):
+        t.decoder = decoders.Sequence([r.choice(joins)() for _ in range(n)])
+    if flag():
+        t.post_processor = processors.TemplateProcessing(single=r.choice(["<s> $A", "$A </s>", "<s> $A $A </s> </s>"]), special_tokens=[("<s>", 1), ("</s>", 2)])
+    for content in r.sample(["<s>", "</s>", "[X]", "É", " the", "你好", "a", "<|x|>", "ﬁ", "▁a"], r.randrange(6)):
+        t.add_tokens([AddedToken(content, single_word=flag(), lstrip=flag(), rstrip=flag(), normalized=flag(), special=flag())])
+    return t, {"tokenizer_class": "PreTrainedTokenizerFast", "split_special_tokens": r.random() < 0.2, "clean_up_tokenization_spaces": flag()}
+
+
+WORDS = sorted(set("".join(texts.SUBJECTS + texts.VERBS + texts.OBJECTS + texts.ZH_OBJECTS))) + [
+    *"abcdefghijklmnopqrstuvwxyz0123456789.,!?▁_Ġ你好世界的é", "the", "▁the", "▁a", "ing", "▁▁", " the", "el", "ll", "str", "model", "▁model", "ä½", "人工", "智能",
+    "語言", "e\u0301", "fi", "ar", "nin", "學習", "学习", "▁学习", "  ", "ab", "__", "▁0", "12", "123", "</w>", "'s", "n't",
+]  # fmt: skip
+
+
 def sweep(out, seed, count, given):
+    import random
+
+    from sentencepiece import sentencepiece_model_pb2 as pb
+
+    rules = [compile_rules(RULES)]
+    for name in ("nmt_nfkc", "nfkc", "nfkc_cf", "nmt_nfkc_cf"):
+        rules.append(pb.ModelProto.FromString(pieces(normalization_rule_name=name)).normalizer_spec.precompiled_charsmap)
+    for index in range(RANDOM):
+        r = random.Random(seed * 1000 + index)
+        folder = fresh(out / f"random_{index}")
+        while True:
+            try:
+                tokenizer, config = random_pipeline(r, rules)
+                write(folder / "tokenizer.json", json.loads(tokenizer.to_str()))
+                write(folder / "tokenizer_config.json", config)
+                finish(folder, seed * 1000 + index, max(1, count // 10))
+                break
+            except BaseException as error:  # parts that tokenizers itself refuses or trips over
+                if isinstance(error, KeyboardInterrupt):
+                    raise
     tokenizer_fixtures(out, seed, count, kept=False)
     for index, path in enumerate(map(Path, given)):
         folder = fresh(out / f"given_{index}_{path.parent.name}_{path.name}")
