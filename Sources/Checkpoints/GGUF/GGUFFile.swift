@@ -18,8 +18,9 @@ public struct GGUFFile: Sendable {
   public let metadata: GGUFMetadata
   /// What every tensor's offset is a multiple of.
   public let alignment: Int
-  /// The tensors in the order in which the file lists them. Shapes are row-major, last dimension fastest: the file's
-  /// own order reversed.
+  /// The tensors in the order in which the file lists them.
+  ///
+  /// Shapes are row-major, last dimension fastest: the file's own order reversed.
   public let tensors: [TensorRecord]
   private let positions: [String: Int]
 

@@ -10,7 +10,7 @@ struct GGUFReader {
     let offset: UInt64
   }
 
-  /// Arrays within arrays that are accepted. No model has more than one level.
+  /// Arrays within arrays that are accepted; no model has more than one level.
   static let maximumArrayDepth = 8
 
   let path: String

@@ -1,4 +1,5 @@
-/// What a metadata value of a GGUF file is. The raw values are the numbers in the file.
+/// What a metadata value of a GGUF file is; the raw values are the numbers in the file.
+///
 /// - SeeAlso: `gguf_metadata_value_type` in ggml's GGUF specification.
 public enum GGUFValueType: UInt32, Sendable, CaseIterable {
   /// 8-bit unsigned integer.
