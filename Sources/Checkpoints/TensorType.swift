@@ -182,7 +182,7 @@ public enum TensorType: String, Sendable, Hashable, CaseIterable {
   public var isConvertibleToFloat: Bool {
     switch self {
     case .f64, .f32, .bf16, .f16: true
-    default: false
+    default: BlockDecoding.decodes(self)
     }
   }
 }
