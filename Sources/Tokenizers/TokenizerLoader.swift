@@ -23,6 +23,9 @@ enum TokenizerLoader {
 
   /// A single file counts alone, by its name.
   private static func fromFile(_ path: String) throws -> Tokenizer.Storage {
+    if path.hasSuffix(".gguf") || GGUFFile.recognises(path) {
+      return try GGUFVocabulary.load(GGUFFile(path: path).metadata)
+    }
     if path.hasSuffix(".model") { return try fromPieces(path, configuration: nil) }
     if path.hasSuffix(".txt") { return try fromWords(path, TokenizerConfiguration(folder: ""), folder: "") }
     return try fromJSON(path, configuration: nil)

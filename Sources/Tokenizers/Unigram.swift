@@ -18,14 +18,19 @@ struct Unigram: Sendable {
   /// The score of a character that no token covers.
   let unknownScore: Double
 
-  /// - Parameter scores: by token id; all finite.
-  init(vocabulary: StringTable, scores: [Double], unknown: UInt32?, fallback: [UInt32]?) {
+  /// - Parameters:
+  ///   - scores: by token id; all finite.
+  ///   - unknownScore: when it is not the lowest score less the penalty.
+  init(
+    vocabulary: StringTable, scores: [Double], unknown: UInt32?, fallback: [UInt32]?,
+    unknownScore: Double? = nil
+  ) {
     self.vocabulary = vocabulary
     trie = ByteTrie(vocabulary)
     self.scores = scores
     self.unknown = unknown
     self.fallback = fallback
-    unknownScore = (scores.min() ?? .infinity) - Unigram.unknownPenalty
+    self.unknownScore = unknownScore ?? (scores.min() ?? .infinity) - Unigram.unknownPenalty
   }
 
   /// Appends the tokens of a word that is not empty.

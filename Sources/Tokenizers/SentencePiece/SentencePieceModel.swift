@@ -46,11 +46,12 @@ final class SentencePieceModel: Sendable {
 
   /// - Parameters:
   ///   - pieces: at least one; scores finite.
+  ///   - unknown: the unknown piece, when it is not the one of that kind.
   ///   - mergesAll: merges use pieces of every kind, and user-defined symbols are not looked for.
   init(
     pieces all: [SentencePieceFile.Piece], algorithm: Algorithm, fallsBackToBytes: Bool,
     dropsFirstSpace: Bool,
-    dropsLeadingSpaces: Bool, unknownSurface: String, mergesAll: Bool = false
+    dropsLeadingSpaces: Bool, unknownSurface: String, unknown given: Int? = nil, mergesAll: Bool = false
   ) {
     self.algorithm = algorithm
     self.dropsFirstSpace = dropsFirstSpace
@@ -67,7 +68,8 @@ final class SentencePieceModel: Sendable {
     var lowest = Float.greatestFiniteMagnitude
     var spans = false
     var hasUnused = false
-    for (index, piece) in all.enumerated() {
+    // Of a repeated text the first counts.
+    for (index, piece) in all.enumerated().reversed() {
       let id = UInt32(index)
       var text = piece.text
       text.withUTF8 { text in
@@ -89,12 +91,12 @@ final class SentencePieceModel: Sendable {
     }
     self.pieces = pieces
     self.texts = texts
-    self.unknown = unknown
+    self.unknown = given.map { UInt32($0) } ?? unknown
     self.bytes = fallsBackToBytes ? bytes : nil
     trie = algorithm == .unigram ? ByteTrie(pieces) : nil
     self.symbols = symbols.count == 0 || mergesAll ? nil : ByteTrie(symbols)
     unknownScore = lowest - Float(Unigram.unknownPenalty)
-    cutsWords = algorithm == .bytePairs && !spans && !hasUnused
+    cutsWords = algorithm == .bytePairs && !spans && (!hasUnused || mergesAll)
   }
 
   /// Whether a space stands in a text behind something that is none.
