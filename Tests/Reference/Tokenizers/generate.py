@@ -23,6 +23,7 @@ from pathlib import Path
 import sentencepiece
 import tokenizers
 import transformers
+from sentencepiece import sentencepiece_model_pb2 as pb
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import texts
@@ -213,15 +214,15 @@ def charsmap():
     return normalizers.Precompiled(compile_rules(RULES))
 
 
-def train_unigram(t, size, special, unknown="<unk>", bytes=False):
-    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=unknown, show_progress=False, max_piece_length=12)
-    t.train_from_iterator(texts.training(SEED, 700), trainer)
-    data = json.loads(t.to_str())
+def train_unigram(t, size, special, bytes=False):
+    """A vocabulary by sentencepiece: the trainer of `tokenizers` gives another one in every run."""
+    model = pb.ModelProto.FromString(pieces(vocab_size=size, normalization_rule_name="identity"))
+    vocab = [(text, 0.0) for text in special] + [(p.piece, p.score) for p in model.pieces if p.type == 1]
     if bytes:
-        data["model"]["byte_fallback"] = True
-        data["model"]["vocab"] += [[f"<0x{b:02X}>", -20.0] for b in range(256) if b != 0xF0]
-    # Scores of equal pieces would leave the choice to the order of the vocabulary.
-    return Tokenizer.from_str(json.dumps(data))
+        vocab += [(f"<0x{b:02X}>", -20.0) for b in range(256) if b != 0xF0]
+    t.model = models.Unigram(vocab, special.index("<unk>"), bytes)
+    t.add_special_tokens(special)
+    return t
 
 
 def unigram_t5():
@@ -365,7 +366,9 @@ def pieces(seed=SEED, count=500, **options):
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(x.replace("\n", " ") for x in texts.training(seed, count)), model_writer=out, num_threads=1, minloglevel=2, **options
         )
-    return out.getvalue()
+    model = pb.ModelProto.FromString(out.getvalue())
+    model.normalizer_spec.ClearField("normalization_rule_tsv")  # where the rules were, on this machine
+    return model.SerializeToString(deterministic=True)
 
 
 PIECES = {
@@ -394,8 +397,6 @@ LARGE_PIECES = {
 
 def unused(model):
     """The model with every seventh normal piece marked as not used."""
-    from sentencepiece import sentencepiece_model_pb2 as pb
-
     proto = pb.ModelProto.FromString(model)
     for i, piece in enumerate(proto.pieces):
         if piece.type == 1 and i % 7 == 0 and len(piece.piece) > 1:
@@ -564,8 +565,6 @@ WORDS = sorted(set("".join(texts.SUBJECTS + texts.VERBS + texts.OBJECTS + texts.
 
 def sweep(out, seed, count, given):
     import random
-
-    from sentencepiece import sentencepiece_model_pb2 as pb
 
     rules = [compile_rules(RULES)]
     for name in ("nmt_nfkc", "nfkc", "nfkc_cf", "nmt_nfkc_cf"):
