@@ -67,6 +67,19 @@ struct FileDescriptor: ~Copyable {
     }
   }
 
+  /// Writes all of a buffer at an offset, and leaves the place where `write` goes on as it is.
+  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = pwrite(number, bytes.baseAddress! + rest.startIndex, rest.count, off_t(offset + rest.startIndex))
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+      } else if errno != EINTR {
+        throw .current(path, "write")
+      }
+    }
+  }
+
   /// Waits until the file's contents are on the disk.
   func synchronise() throws(FileError) {
     while fsync(number) != 0 {
