@@ -13,7 +13,9 @@ final class ByteTrie: @unchecked Sendable {
 
   /// The value of a node at which no token ends.
   static let none = UInt32.max
-  /// The node from which every walk begins. No node is its child, so it also stands for "no such node".
+  /// The node from which every walk begins.
+  ///
+  /// No node has it as a child, so it also stands for "no such node".
   static let root: UInt32 = 0
 
   private static let free = UInt32.max

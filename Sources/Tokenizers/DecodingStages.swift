@@ -271,13 +271,15 @@ struct WordPieceStage: DecodingStage {
     if let fused { push(.token(fused), emit) }
   }
 
+  /// What is cleaned up in every token, in order.
+  static let cleanUps: [(String, String)] = [
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
+    (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+  ]
+
   static func cleanedUp(_ token: String) -> String {
-    let steps = [
-      (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
-      (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-    ]
     var out = token
-    for (wanted, content) in steps {
+    for (wanted, content) in cleanUps {
       var stage = ReplaceStage(pattern: .text(Array(wanted.utf8)), content: content)
       stage.push(.token(out)) { if case .token(let text) = $0 { out = text } }
     }

@@ -44,6 +44,15 @@ struct PreTokenizedText {
       start: text.baseAddress! + Int(piece.start), count: Int(piece.end) &- Int(piece.start))
   }
 
+  /// Calls the body with the bytes of each piece and how many they are.
+  @inline(__always)
+  func forEachWord(_ body: (UnsafePointer<UInt8>, Int) throws -> Void) rethrows {
+    for piece in pieces {
+      // Safe: pieces are never empty and lie within the text.
+      try body(text.baseAddress! + Int(piece.start), Int(piece.end) &- Int(piece.start))
+    }
+  }
+
   /// Replaces the pieces by those that the body appends for each of them (offsets into `text`).
   mutating func cut(_ body: (UnsafeBufferPointer<UInt8>, UInt32, inout [Piece]) throws -> Void) rethrows {
     cuts.removeAll(keepingCapacity: true)

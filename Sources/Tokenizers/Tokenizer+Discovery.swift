@@ -10,8 +10,7 @@ extension Tokenizer {
       guard let file = try? GGUFFile(path: path) else { return true }
       return GGUFVocabulary.exists(in: file.metadata)
     }
-    return ["tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"].contains {
-      fileExists("\(path)/\($0)")
-    }
+    let files = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"] + TokenizerLoader.pieceFiles
+    return files.contains { fileExists("\(path)/\($0)") }
   }
 }

@@ -91,21 +91,16 @@ extension Tokenizer.Storage {
   ) throws {
     var beginning = 0
     if beginsText, asksForBeginning { beginning = UTF8Bytes.scalar(text.baseAddress!, 0).length }
+    if normalizers.isEmpty { return try encodeNormalized(text, beginning, scratch) }
     var changed: [UInt8]?
     for normalizer in normalizers {
-      let apply = { (current: UnsafeBufferPointer<UInt8>) in
-        let result = try normalizer.apply(to: current, beginsText: beginsText, scratch: scratch.regex)
-        if beginning > 0, let result {
-          beginning = try result.withUnsafeBufferPointer {
-            try normalizer.beginning(beginning, of: current, in: $0, scratch: scratch.regex)
-          }
-        }
-        return result
-      }
       if let current = changed {
-        changed = try current.withUnsafeBufferPointer(apply) ?? current
+        let next = try current.withUnsafeBufferPointer {
+          try step(normalizer, $0, beginsText: beginsText, &beginning, scratch.regex)
+        }
+        if let next { changed = next }
       } else {
-        changed = try apply(text)
+        changed = try step(normalizer, text, beginsText: beginsText, &beginning, scratch.regex)
       }
     }
     if let changed {
@@ -113,6 +108,21 @@ extension Tokenizer.Storage {
     } else {
       try encodeNormalized(text, beginning, scratch)
     }
+  }
+
+  /// One normaliser, and what it does to the beginning.
+  private func step(
+    _ normalizer: Normalizer, _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ beginning: inout Int,
+    _ scratch: RegexScratch
+  ) throws -> [UInt8]? {
+    let result = try normalizer.apply(to: text, beginsText: beginsText, scratch: scratch)
+    if beginning > 0, let result {
+      let before = beginning
+      beginning = try result.withUnsafeBufferPointer {
+        try normalizer.beginning(before, of: text, in: $0, scratch: scratch)
+      }
+    }
+    return result
   }
 
   /// - Parameter beginning: how many bytes at the front come from the first character of the whole text.
@@ -150,19 +160,16 @@ extension Tokenizer.Storage {
     var own = modelScratch ?? ModelScratch()
     modelScratch = nil
     defer { modelScratch = own }
-    for piece in cut.pieces {
-      let word = cut.bytes(piece)
-      switch model {
-      case .bytePairs(let model):
-        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
-      case .wordLevel(let model): try model.encode(word.baseAddress!, word.count, into: &tokens)
-      case .wordPiece(let model):
-        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
-      case .unigram(let model):
-        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
-      case .sentencePiece(let model):
-        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
-      }
+    // Chosen once: taking a model out of its case costs more than a short word.
+    switch model {
+    case .bytePairs(let model):
+      try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
+    case .wordLevel(let model): try cut.forEachWord { try model.encode($0, $1, into: &tokens) }
+    case .wordPiece(let model):
+      try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
+    case .unigram(let model): try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
+    case .sentencePiece(let model):
+      try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
     }
   }
 }

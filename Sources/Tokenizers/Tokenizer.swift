@@ -66,7 +66,7 @@ public struct Tokenizer: Sendable {
   ///
   /// - Parameter path: a folder, from which the first of these counts:
   ///   1. `tokenizer.json`, as transformers' `AutoTokenizer` reads it;
-  ///   2. `tokenizer.model`, as the package `sentencepiece` reads it; with a tokenizer_config.json beside it the
+  ///   2. `tokenizer.model` (`spiece.model`, `sentencepiece.bpe.model`), as the package `sentencepiece` reads it; with a tokenizer_config.json beside it the
   ///      special tokens and flags of that apply too;
   ///   3. `vocab.json` and `merges.txt`, a byte-level tokenizer of the class that the configuration names, or GPT-2's;
   ///   4. `vocab.txt`, a vocabulary of BERT as transformers' `BertTokenizer` reads it.

@@ -29,6 +29,13 @@ struct TokenizerConfiguration {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
   ]
 
+  /// No files: what a class has by itself.
+  init(_ tokenizerClass: TokenizerClass) throws {
+    fields = FieldReader(JSONObject(), file: "tokenizer_config.json", path: "")
+    self.tokenizerClass = tokenizerClass
+    try applyClassDefaults()
+  }
+
   /// Reads what there is in a folder; all of it may be absent.
   init(folder: String) throws {
     var fields = JSONObject()

@@ -6,13 +6,13 @@ enum TokenizerLoader {
   static func load(from path: String) throws -> Tokenizer.Storage {
     guard folderExists(path) else { return try fromFile(path) }
     let json = path + "/tokenizer.json"
-    let pieces = path + "/tokenizer.model"
+    let pieces = pieceFiles.map { "\(path)/\($0)" }.first { fileExists($0) }
     let vocabulary = path + "/vocab.json"
     let merges = path + "/merges.txt"
     let words = path + "/vocab.txt"
     let configuration = try TokenizerConfiguration(folder: path)
     if fileExists(json) { return try fromJSON(json, configuration: configuration) }
-    if fileExists(pieces) { return try fromPieces(pieces, configuration: configuration) }
+    if let pieces { return try fromPieces(pieces, configuration: configuration) }
     if fileExists(vocabulary), fileExists(merges) {
       return try fromVocabulary(vocabulary, merges, configuration, folder: path)
     }
@@ -21,13 +21,16 @@ enum TokenizerLoader {
       folder: path, wanted: "tokenizer.json, tokenizer.model, vocab.json and merges.txt, or vocab.txt")
   }
 
+  /// Names under which sentencepiece models are published.
+  static let pieceFiles = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"]
+
   /// A single file counts alone, by its name.
   private static func fromFile(_ path: String) throws -> Tokenizer.Storage {
     if path.hasSuffix(".gguf") || GGUFFile.recognises(path) {
       return try GGUFVocabulary.load(GGUFFile(path: path).metadata)
     }
     if path.hasSuffix(".model") { return try fromPieces(path, configuration: nil) }
-    if path.hasSuffix(".txt") { return try fromWords(path, TokenizerConfiguration(folder: ""), folder: "") }
+    if path.hasSuffix(".txt") { return try fromWords(path, TokenizerConfiguration(.bert), folder: "") }
     return try fromJSON(path, configuration: nil)
   }
 

@@ -2,6 +2,12 @@ import Checkpoints
 
 /// The tokenizer that a GGUF file carries in its metadata, cut as llama.cpp cuts it.
 ///
+/// Equal to llama.cpp (version b11549) but for: characters newer than its Unicode tables or older than ours; a text in
+/// which two special tokens overlap, where the leftmost and longest counts; BERT's vocabularies, which are cut and decoded
+/// as BERT's own tokenizer does it, decompositions whole; user-defined symbols of `t5` vocabularies, which llama.cpp also
+/// takes for found when a text only begins like one; combining marks in words of `gpt-4o` and `tekken`, and word
+/// boundaries of `tiny_aya`, where the tokenizers' own patterns count.
+/// Texts are decoded token by token, without `clean_spaces`.
 /// - SeeAlso: `llama_vocab::impl::load` and `tokenize` of llama.cpp.
 struct GGUFVocabulary {
   private typealias Kind = SentencePieceFile.Kind
@@ -223,7 +229,10 @@ struct GGUFVocabulary {
     var pipeline = Pipeline()
     pipeline.normalizers = [.bert(BertNormalizer(stripsAccents: strips, lowercases: lowercases))]
     pipeline.preTokenizers = [.bert]
-    pipeline.decoders = [GGUFVocabulary.unescaped, .fuse, .strip(" ", start: 1, stop: 0)]
+    // As the decoder of BERT's own vocabularies.
+    pipeline.decoders = [GGUFVocabulary.unescaped]
+    pipeline.decoders += WordPieceStage.cleanUps.map { .replace(.text(Array($0.0.utf8)), with: $0.1) }
+    pipeline.decoders += [.fuse, .strip(" ", start: 1, stop: 0)]
     let vocabulary = try vocabulary(.character)
     let words = WordPiece(
       vocabulary: vocabulary.table, prefix: "", wordStart: "\u{2581}", maximumCharacters: .max,

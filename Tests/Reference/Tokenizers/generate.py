@@ -630,6 +630,12 @@ def parts():
         if "Strip" in step.__getstate__().decode():
             runs = [["long enough"] + [x for x in run if len(x) > 2] for run in runs]  # short ones overflow in tokenizers
         out["decoders"].append({"part": json.loads(step.__getstate__()), "cases": [[run, step.decode(run)] for run in runs]})
+    # What the package makes of numbers in JSON; scores are read so.
+    numbers = [-r.random() * 10 ** r.randrange(-12, 3) for _ in range(150)] + [float(x) for x in (-3, 0, 1e16, -2.5, 1e-310, -0.1)]
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [[str(i), x] for i, x in enumerate(numbers)]}
+    read = json.loads(Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).to_str())["model"]["vocab"]
+    out["numbers"] = [[x, y] for x, (_, y) in zip(numbers, read)]
+    assert any(x != y for x, y in out["numbers"])
     write(HERE / "parts.json", out)
 
 
