@@ -711,37 +711,170 @@ def gpt_neo_buffers(config: Any, kind: str) -> dict[str, torch.Tensor]:
             for name, value in (("bias", mask), ("masked_bias", torch.tensor(-1e9)))}  # fmt: skip
 
 
-def no_fixtures() -> list[Recipe]:
-    return []
+# ---------------------------------------------------------------------------------------------------------------------
+# Committed models of each family
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def small(family: str, name: str, seed: int, *, gradients: bool = False, eos: int = 1, pad: str = "absent",
+          gain: float = 1.0, legacy: Config | None = None, store: Config | None = None, **config: Any) -> Recipe:  # fmt: skip
+    """A committed model: few channels, two or three layers, the cases of the `small` profile."""
+    storage = Storage(**({"dtype": "float32" if gradients else "bfloat16", "full_config": False} | (store or {})))
+    return Recipe(name, family, seed, config, storage, eos=eos, pad=pad, gain=gain, profile="small",
+                  gradients=gradients, legacy_config=legacy or {})  # fmt: skip
+
+
+def decoder(hidden: int, layers: int, heads: int, groups: int, wide: int, context: int, vocab: int = 67, **more: Any) -> Config:
+    """The common fields of Llama and its relatives."""
+    return {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "num_key_value_heads": groups, "intermediate_size": wide, "max_position_embeddings": context,
+            "vocab_size": vocab} | more  # fmt: skip
+
+
+def rope(kind: str = "default", theta: float = 10000.0, **more: Any) -> Config:
+    return {"rope_type": kind, "rope_theta": theta} | more
+
+
+def committed() -> list[Recipe]:
+    """Every family once or more; together every setting of issue 4 that changes the numbers."""
+    d = decoder
+    old = {"old_spelling": True}
+    yarn = rope("yarn", 500.0, factor=4.0, original_max_position_embeddings=6, beta_fast=4.0, truncate=False)
+    llama3 = rope("llama3", 500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                  original_max_position_embeddings=16)  # fmt: skip
+    long = {"short_factor": [1.05, 1.3, 1.2], "long_factor": [1.6, 2.7, 5.5]}
+    sliding, whole = "sliding_attention", "full_attention"
+    return [
+        # Llama: rotary kinds, odd groups, a head dimension that is not hidden / heads, biases.
+        small("llama", "llama3-rotary", 101, gradients=True, eos=2, **d(20, 2, 5, 1, 22, 23, rope_parameters=llama3)),
+        small("llama", "yarn", 102, store=old | {"full_config": True, "buffers": "float32"}, attention_bias=True,
+              mlp_bias=True, head_dim=6, legacy={"pretraining_tp": 1}, rms_norm_eps=1e-3,
+              **d(27, 2, 3, 3, 26, 21, rope_parameters=yarn)),
+        small("llama", "yarn-mscale", 103, tie_word_embeddings=True, attention_bias=True, hidden_act="gelu",
+              store={"shards": 3, "repeat_head": True, "dtype": "float16"},
+              **d(24, 2, 6, 2, 19, 25, rope_parameters=rope("yarn", factor=2.5, original_max_position_embeddings=10,
+                                                            mscale=1.2, mscale_all_dim=0.6))),
+        small("llama", "dynamic", 104, store=old, pad="zero", **d(24, 2, 3, 1, 17, 16, rope_parameters=rope("dynamic", factor=3.5))),
+        small("llama", "linear", 105, tie_word_embeddings=True, store=old | {"prefix": False},
+              **d(16, 2, 2, 1, 29, 19, rope_parameters=rope("linear", 1e6, factor=4.0))),
+        # Mistral, Qwen: windows.
+        small("mistral", "window", 110, gradients=True, eos=2, sliding_window=5, **d(20, 2, 2, 1, 18, 24, head_dim=8)),
+        small("qwen2", "windows-above", 111, use_sliding_window=True, sliding_window=4, max_window_layers=1,
+              tie_word_embeddings=True, **d(24, 3, 6, 3, 21, 22, rope_parameters=rope(theta=1e6))),
+        small("qwen2", "window-off", 112, gradients=True, store=old, **d(18, 2, 3, 1, 15, 17)),
+        small("qwen3", "query-key-norm", 113, gradients=True, pad="distinct", **d(20, 2, 3, 1, 17, 20, head_dim=8)),
+        small("qwen3", "windows-listed", 114, attention_bias=True, use_sliding_window=True, sliding_window=3,
+              layer_types=[sliding, whole, sliding], tie_word_embeddings=True,
+              **d(16, 3, 4, 2, 23, 21, head_dim=6, rope_parameters=yarn | {"rope_type": "yarn"})),
+        # Gemma: norms of 1 + w, scaled embeddings, soft caps, sandwich norms, two rotary bases.
+        small("gemma", "published-spelling", 120, eos=3, legacy={"hidden_act": "gelu", "hidden_activation": None}, store=old,
+              **d(21, 2, 3, 1, 25, 18, head_dim=8)),
+        small("gemma2", "caps", 121, gradients=True, query_pre_attn_scalar=5, attn_logit_softcapping=3.0,
+              final_logit_softcapping=4.0, sliding_window=4, **d(16, 2, 2, 1, 14, 20, head_dim=6)),
+        small("gemma2", "no-caps", 122, query_pre_attn_scalar=9, attn_logit_softcapping=None, final_logit_softcapping=None,
+              sliding_window=3, layer_types=[whole, sliding, sliding], tie_word_embeddings=False,
+              **d(18, 3, 3, 3, 20, 17, head_dim=8)),
+        small("gemma3_text", "two-bases", 123, query_pre_attn_scalar=8, sliding_window=4, final_logit_softcapping=6.0,
+              layer_types=[sliding, whole, sliding],
+              rope_parameters={whole: rope("linear", 1e6, factor=4.0), sliding: rope(theta=77.0)},
+              **d(20, 3, 4, 2, 19, 22, head_dim=6)),
+        small("gemma3_text", "old-pattern", 124, gradients=True, store=old | {"full_config": True}, sliding_window=3,
+              query_pre_attn_scalar=4, layer_types=[sliding, whole],
+              rope_parameters={whole: rope(theta=1e5), sliding: rope(theta=123.0)}, **d(15, 2, 3, 1, 13, 19, head_dim=4)),
+        # Phi: one norm for both branches; fused projections; long and short frequencies.
+        small("phi", "plain", 130, gradients=True, **d(16, 2, 2, 2, 20, 19)),
+        small("phi", "grouped-query-key-norm", 131, qk_layernorm=True, layer_norm_eps=1e-3, store=old, hidden_act="gelu",
+              **d(32, 2, 4, 2, 27, 18, rope_parameters=rope(partial_rotary_factor=0.75))),
+        small("phi3", "partial-window", 132, gradients=True, sliding_window=6,
+              **d(20, 2, 2, 1, 17, 21, rope_parameters=rope(partial_rotary_factor=0.5))),
+        small("phi3", "longrope", 133, original_max_position_embeddings=8, store=old,
+              **d(24, 2, 4, 2, 22, 20, rope_parameters=rope("longrope", partial_rotary_factor=1.0, **long))),
+        # StableLM: norms with biases, one query-key norm per head.
+        small("stablelm", "query-key-norms", 140, gradients=True, qk_layernorm=True, use_qkv_bias=True,
+              **d(24, 2, 3, 1, 13, 18)),
+        small("stablelm", "parallel", 141, use_parallel_residual=True, store=old | {"buffers": "float32"}, layer_norm_eps=1e-3,
+              **d(24, 2, 3, 3, 19, 20, rope_parameters=rope(partial_rotary_factor=0.5))),
+        # Norms after the branches; layers without rotary; multipliers; weight-only layer norms.
+        small("olmo2", "wide-norms", 150, gradients=True, **d(18, 2, 3, 1, 16, 19)),
+        small("smollm3", "every-second-rotary", 151, no_rope_layer_interval=2, use_sliding_window=True, sliding_window=4,
+              **d(20, 4, 5, 1, 15, 20)),
+        small("granite", "multipliers", 152, gradients=True, embedding_multiplier=3.0, attention_multiplier=0.3,
+              residual_multiplier=0.6, logits_scaling=0.5, mlp_bias=True, **d(16, 2, 4, 2, 14, 17)),
+        small("cohere", "plain", 153, logit_scale=0.8, **d(20, 2, 5, 1, 17, 19)),
+        small("cohere", "query-key-norm", 154, gradients=True, logit_scale=0.4, use_qk_norm=True, attention_bias=True,
+              **d(16, 2, 2, 1, 15, 18, head_dim=6, rope_parameters=rope(theta=5e5))),
+        small("starcoder2", "window", 155, gradients=True, sliding_window=5, **d(18, 2, 3, 1, 23, 20)),
+        # Mixtures of experts.
+        small("mixtral", "two-of-three", 160, gradients=True, num_local_experts=3, **d(16, 2, 4, 2, 11, 19, vocab=61)),
+        small("qwen3_moe", "sparse-steps", 161, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=9,
+              norm_topk_prob=True, decoder_sparse_step=2, **d(16, 4, 2, 1, 21, 18, vocab=61, head_dim=6)),
+        small("qwen3_moe", "dense-layer", 162, gradients=True, num_experts=4, num_experts_per_tok=3, moe_intermediate_size=7,
+              mlp_only_layers=[0], **d(14, 2, 2, 2, 15, 17, vocab=61, head_dim=4)),
+        # GPT relatives.
+        small("gpt_neo", "local-windows", 170, gradients=True, gain=0.75, vocab_size=67, hidden_size=15, num_layers=2,
+              num_heads=3, attention_types=[[["global", "local"], 1]], window_size=4, max_position_embeddings=21),
+        small("gpt_neox", "parallel", 171, gradients=True, vocab_size=67, hidden_size=16, num_hidden_layers=2,
+              num_attention_heads=2, intermediate_size=19, max_position_embeddings=20),
+        small("gpt_neox", "sequential-odd-rotary", 172, vocab_size=71, hidden_size=30, num_hidden_layers=2,
+              num_attention_heads=3, intermediate_size=26, max_position_embeddings=18, use_parallel_residual=False,
+              attention_bias=False, layer_norm_eps=1e-3, rope_parameters=rope(theta=500.0, partial_rotary_factor=0.5),
+              store=old | {"buffers": "uint8"}),
+        small("gptj", "interleaved", 173, gradients=True, vocab_size=67, n_embd=14, n_layer=2, n_head=2, n_positions=19,
+              rotary_dim=4),
+        small("opt", "norm-before", 174, gradients=True, vocab_size=67, hidden_size=15, num_hidden_layers=2,
+              num_attention_heads=3, ffn_dim=22, max_position_embeddings=20, pad="distinct"),
+        small("opt", "norm-after-projected", 175, vocab_size=71, hidden_size=20, num_hidden_layers=2, num_attention_heads=4,
+              ffn_dim=25, max_position_embeddings=18, do_layer_norm_before=False, word_embed_proj_dim=12,
+              store={"prefix": False}),
+        small("bloom", "seven-heads", 176, gradients=True, vocab_size=67, hidden_size=21, n_layer=1, n_head=7, seq_length=20),
+        small("bloom", "residual-after-norm", 177, vocab_size=67, hidden_size=16, n_layer=2, n_head=4, seq_length=22,
+              apply_residual_connection_post_layernorm=True, store={"prefix": False},
+              legacy={"attention_softmax_in_fp32": True, "masked_softmax_fusion": True, "offset_alibi": 100,
+                      "skip_bias_add": True, "skip_bias_add_qkv": False, "unk_token_id": 0}),
+        small("gpt_bigcode", "multi-query", 178, gradients=True, vocab_size=67, n_embd=15, n_layer=2, n_head=3, n_inner=23,
+              n_positions=19),
+        small("gpt_bigcode", "per-head", 179, vocab_size=71, n_embd=20, n_layer=2, n_head=4, n_inner=23, n_positions=18,
+              multi_query=False, store={"buffers": "uint8"}),
+        small("falcon", "multi-query", 180, gradients=True, vocab_size=67, hidden_size=18, num_hidden_layers=2,
+              num_attention_heads=3, ffn_hidden_size=25, max_position_embeddings=20),
+        small("falcon", "new-two-norms", 181, vocab_size=67, hidden_size=24, num_hidden_layers=2, num_attention_heads=6,
+              num_kv_heads=2, new_decoder_architecture=True, ffn_hidden_size=29, max_position_embeddings=19),
+        small("falcon", "alibi-sequential", 182, vocab_size=67, hidden_size=20, num_hidden_layers=2, num_attention_heads=5,
+              alibi=True, bias=True, multi_query=False, parallel_attn=False, ffn_hidden_size=27, max_position_embeddings=23),
+    ]  # fmt: skip
+
+
+def fixtures_of(family: str) -> Callable[[], list[Recipe]]:
+    return lambda: [r for r in committed() if r.family == family]
 
 
 FAMILIES: dict[str, Family] = {
     "gpt2": Family("gpt2", gpt2_fixtures, gpt2_sample, "transformer.", legacy_buffers=gpt2_buffers, attention="sdpa"),
-    "gpt_neo": Family("gpt_neo", no_fixtures, gpt_neo_sample, "transformer.", legacy_buffers=gpt_neo_buffers),
-    "gpt_neox": Family("gpt_neox", no_fixtures, gpt_neox_sample, "gpt_neox.", head="embed_out.weight",
+    "gpt_neo": Family("gpt_neo", fixtures_of("gpt_neo"), gpt_neo_sample, "transformer.", legacy_buffers=gpt_neo_buffers),
+    "gpt_neox": Family("gpt_neox", fixtures_of("gpt_neox"), gpt_neox_sample, "gpt_neox.", head="embed_out.weight",
                        legacy_buffers=gpt_neox_buffers),
-    "gptj": Family("gptj", no_fixtures, gptj_sample, "transformer.", legacy_buffers=gptj_buffers),
-    "opt": Family("opt", no_fixtures, opt_sample, "model."),
-    "bloom": Family("bloom", no_fixtures, bloom_sample, "transformer."),
-    "gpt_bigcode": Family("gpt_bigcode", no_fixtures, gpt_bigcode_sample, "transformer.",
+    "gptj": Family("gptj", fixtures_of("gptj"), gptj_sample, "transformer.", legacy_buffers=gptj_buffers),
+    "opt": Family("opt", fixtures_of("opt"), opt_sample, "model."),
+    "bloom": Family("bloom", fixtures_of("bloom"), bloom_sample, "transformer."),
+    "gpt_bigcode": Family("gpt_bigcode", fixtures_of("gpt_bigcode"), gpt_bigcode_sample, "transformer.",
                           legacy_buffers=gpt_bigcode_buffers),
     # Eager attention adds Falcon's ALiBi twice in transformers 5.23; the default implementation, once.
-    "falcon": Family("falcon", no_fixtures, falcon_sample, "transformer.", attention="sdpa"),
-    "starcoder2": Family("starcoder2", no_fixtures, starcoder2_sample, "model."),
-    "llama": Family("llama", no_fixtures, llama_sample, "model.", legacy_buffers=LLAMA_BUFFERS),
-    "mistral": Family("mistral", no_fixtures, mistral_sample, "model.", legacy_buffers=LLAMA_BUFFERS),
-    "qwen2": Family("qwen2", no_fixtures, qwen2_sample, "model."),
-    "qwen3": Family("qwen3", no_fixtures, qwen3_sample, "model."),
-    "gemma": Family("gemma", no_fixtures, gemma_sample, "model."),
-    "gemma2": Family("gemma2", no_fixtures, gemma2_sample, "model."),
-    "gemma3_text": Family("gemma3_text", no_fixtures, gemma3_sample, "model."),
-    "phi": Family("phi", no_fixtures, phi_sample, "model."),
-    "phi3": Family("phi3", no_fixtures, phi3_sample, "model."),
-    "stablelm": Family("stablelm", no_fixtures, stablelm_sample, "model.", legacy_buffers=LLAMA_BUFFERS),
-    "olmo2": Family("olmo2", no_fixtures, olmo2_sample, "model."),
-    "smollm3": Family("smollm3", no_fixtures, smollm3_sample, "model."),
-    "granite": Family("granite", no_fixtures, granite_sample, "model."),
-    "cohere": Family("cohere", no_fixtures, cohere_sample, "model."),
-    "mixtral": Family("mixtral", no_fixtures, mixtral_sample, "model."),
-    "qwen3_moe": Family("qwen3_moe", no_fixtures, qwen3_moe_sample, "model."),
+    "falcon": Family("falcon", fixtures_of("falcon"), falcon_sample, "transformer.", attention="sdpa"),
+    "starcoder2": Family("starcoder2", fixtures_of("starcoder2"), starcoder2_sample, "model."),
+    "llama": Family("llama", fixtures_of("llama"), llama_sample, "model.", legacy_buffers=LLAMA_BUFFERS),
+    "mistral": Family("mistral", fixtures_of("mistral"), mistral_sample, "model.", legacy_buffers=LLAMA_BUFFERS),
+    "qwen2": Family("qwen2", fixtures_of("qwen2"), qwen2_sample, "model."),
+    "qwen3": Family("qwen3", fixtures_of("qwen3"), qwen3_sample, "model."),
+    "gemma": Family("gemma", fixtures_of("gemma"), gemma_sample, "model."),
+    "gemma2": Family("gemma2", fixtures_of("gemma2"), gemma2_sample, "model."),
+    "gemma3_text": Family("gemma3_text", fixtures_of("gemma3_text"), gemma3_sample, "model."),
+    "phi": Family("phi", fixtures_of("phi"), phi_sample, "model."),
+    "phi3": Family("phi3", fixtures_of("phi3"), phi3_sample, "model."),
+    "stablelm": Family("stablelm", fixtures_of("stablelm"), stablelm_sample, "model.", legacy_buffers=LLAMA_BUFFERS),
+    "olmo2": Family("olmo2", fixtures_of("olmo2"), olmo2_sample, "model."),
+    "smollm3": Family("smollm3", fixtures_of("smollm3"), smollm3_sample, "model."),
+    "granite": Family("granite", fixtures_of("granite"), granite_sample, "model."),
+    "cohere": Family("cohere", fixtures_of("cohere"), cohere_sample, "model."),
+    "mixtral": Family("mixtral", fixtures_of("mixtral"), mixtral_sample, "model."),
+    "qwen3_moe": Family("qwen3_moe", fixtures_of("qwen3_moe"), qwen3_moe_sample, "model."),
 }  # fmt: skip

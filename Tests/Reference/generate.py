@@ -182,6 +182,7 @@ def write_configs(folder: Path, recipe: Recipe, config: Any, eos: list[int], pad
         if not recipe.storage.full_config:
             defaults = type(config)()
             given = {k for k, v in recipe.config.items() if not hasattr(defaults, k) or getattr(defaults, k) != v}
+            given |= {config.attribute_map.get(k, k) for k in given}  # the name in files
             kept = given | {"architectures", "bos_token_id", "dtype", "eos_token_id", "model_type", "pad_token_id",
                             "rope_parameters", "transformers_version"}  # fmt: skip
             fields = without_defaults(recipe.family, {k: v for k, v in fields.items() if k in kept})
