@@ -26,13 +26,29 @@ public final class BLASEngine: ComputeEngine {
   }
 
   /// Normalises rows, several at a time.
-  public func layerNorm(
-    _ x: MatrixView, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, epsilon: Float,
-    into y: MutableMatrixView
+  public func normalize(_ x: MatrixView, _ weight: NormalizationWeight, into y: MutableMatrixView) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      Kernels.normalize(x.rows(rows), weight, into: y.rows(rows))
+    }
+  }
+
+  /// Normalises the heads of rows, several rows at a time.
+  public func normalizeHeads(
+    _ x: MutableMatrixView, _ weight: NormalizationWeight, dimension: Int, weightStride: Int
   ) {
     pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
-      Kernels.layerNorm(
-        x.rows(rows), weight: weight, bias: bias, epsilon: epsilon, into: y.rows(rows))
+      Kernels.normalizeHeads(x.rows(rows), weight, dimension: dimension, weightStride: weightStride)
+    }
+  }
+
+  /// Turns the heads of rows, several rows at a time.
+  public func rotate(
+    _ x: MutableMatrixView, cosines: MatrixView, sines: MatrixView, dimension: Int, pairing: RotaryPairing
+  ) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      Kernels.rotate(
+        x.rows(rows), cosines: cosines.rows(rows), sines: sines.rows(rows), dimension: dimension,
+        pairing: pairing)
     }
   }
 
@@ -96,8 +112,8 @@ public final class BLASEngine: ComputeEngine {
 
   /// Attention, a task per key/value head and block of queries.
   public func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape, scale: Float,
-    into y: MutableMatrixView
+    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    scoring: AttentionScoring, into y: MutableMatrixView
   ) {
     let blockRows = BLASEngine.queryBlock(rows: queries.rows, plan: plan, group: shape.groupSize)
     let blocks = (queries.rows + blockRows - 1) / blockRows
@@ -105,9 +121,66 @@ public final class BLASEngine: ComputeEngine {
       // The last block of a prompt sees the most positions: it goes first, so that no thread ends late.
       let block = blocks - 1 - task / shape.keyValueHeadCount
       attendBlock(
-        queries: queries, layer: layer, plan: plan, shape: shape, scale: scale, into: y,
+        queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y,
         head: task % shape.keyValueHeadCount,
         rows: block * blockRows..<min((block + 1) * blockRows, queries.rows))
+    }
+  }
+
+  /// Gates rows, several at a time.
+  public func activateGated(
+    gate: MatrixView, up: MatrixView, into y: MutableMatrixView, activation: Activation
+  ) {
+    pool.run(y.rows, grain: rowGrain(y.columns)) { rows in
+      Kernels.activateGated(gate: gate.rows(rows), up: up.rows(rows), into: y.rows(rows), activation)
+    }
+  }
+
+  /// Copies rows.
+  public func copy(_ x: MatrixView, into y: MutableMatrixView) {
+    for row in 0..<x.rows { y.row(row).update(from: x.row(row), count: x.columns) }
+  }
+
+  /// Sets rows to 0.
+  public func clear(_ x: MutableMatrixView) {
+    for row in 0..<x.rows { x.row(row).update(repeating: 0, count: x.columns) }
+  }
+
+  /// Adds rows, several at a time.
+  public func add(_ x: MatrixView, scaledBy scale: Float, to y: MutableMatrixView) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      for row in rows { addRow(x.row(row), scaledBy: scale, to: y.row(row), count: x.columns) }
+    }
+  }
+
+  /// Multiplies rows, several at a time.
+  public func scale(_ x: MutableMatrixView, by scale: Float) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      for row in rows { scaleRow(x.row(row), by: scale, into: x.row(row), count: x.columns) }
+    }
+  }
+
+  /// Bends rows, several at a time.
+  public func softCap(_ x: MutableMatrixView, cap: Float) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      for row in rows { softCapRow(x.row(row), cap: cap, into: x.row(row), count: x.columns) }
+    }
+  }
+
+  /// Chooses experts row by row: there are few.
+  public func route(_ x: MutableMatrixView, count: Int, isNormalized: Bool) -> [ExpertShare] {
+    Kernels.route(x, count: count, isNormalized: isNormalized) { softmaxRow($0, into: $0, count: $1) }
+  }
+
+  /// Copies rows.
+  public func gather(_ x: MatrixView, rows: [Int], into y: MutableMatrixView) {
+    Kernels.gather(x, rows: rows, into: y)
+  }
+
+  /// Adds rows one after another: several may go to the same place.
+  public func scatterAdd(_ x: MatrixView, rows: [Int], shares: [Float], to y: MutableMatrixView) {
+    for (index, row) in rows.enumerated() {
+      addRow(x.row(index), scaledBy: shares[index], to: y.row(row), count: x.columns)
     }
   }
 
