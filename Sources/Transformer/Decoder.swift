@@ -28,6 +28,7 @@ public final class Decoder: Sendable {
   ///   nothing is guessed and nothing is left out.
   public static func load(from folder: String) throws -> Decoder {
     let description = try ModelDescription.load(from: folder)
+    try description.refuseUnknownSettings()
     let checkpoint = try Checkpoint(path: folder)
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: checkpoint)
