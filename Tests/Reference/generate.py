@@ -695,9 +695,10 @@ class Draft:
     def limit(self, settings: dict[str, Any]) -> int:
         new = effective(self.cases.model, settings, "max_new_tokens")
         total = effective(self.cases.model, settings, "max_length")
-        # Without either, transformers adds 20 tokens, up to max_position_embeddings where a model has that.
+        # Without either, transformers adds 20 tokens, up to max_position_embeddings: which may be less than the model can
+        # do, or not be there. Such cases are given a length.
         bounded = self.reach == self.context and hasattr(self.cases.model.config, "max_position_embeddings")
-        default = min(self.length + 20, self.context) if bounded else self.length + 20
+        default = min(self.length + 20, self.context) if bounded else self.reach + 1
         return self.length + new if new else total or default
 
     def new(self, wanted: int) -> int:
