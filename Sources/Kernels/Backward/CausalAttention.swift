@@ -31,7 +31,7 @@ package struct CausalAttention: Sendable {
     self.dropout = dropout
   }
 
-  /// y = softmax(cap(s·q·Kᵀ) + bias)·V per head
+  /// Attends.  y = softmax(cap(s·q·Kᵀ) + bias)·V, per head
   ///
   /// - Parameters:
   ///   - queries: (R, H·D).
