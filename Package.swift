@@ -3,7 +3,7 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
+  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
 ]
 
 let package = Package(
@@ -24,6 +24,7 @@ let package = Package(
     .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CYAJL", pkgConfig: "yajl", providers: [.apt(["libyajl-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .target(name: "CIntrinsics"),
 
     // MARK: Rooms
@@ -35,13 +36,18 @@ let package = Package(
     .target(
       name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
+      name: "Training",
+      dependencies: ["CYAML", "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+    .target(
       name: "Evaluation",
-      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      dependencies: [
+        "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
+      ]),
     .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [
-        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(

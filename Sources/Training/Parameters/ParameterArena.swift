@@ -116,13 +116,14 @@ package final class ParameterArena {
   func load(_ path: String, into memory: FloatMemory) throws {
     let file = try SafetensorsFile(path: path)
     let known = Set(tensors.map(\.name))
-    if let other = file.tensorNames.first(where: { !known.contains($0) }) {
+    let records = Dictionary(file.tensors.map { ($0.name, $0) }) { first, _ in first }
+    if let other = file.tensors.map(\.name).first(where: { !known.contains($0) }) {
       throw TrainingError.checkpoint(path: path, reason: "holds a tensor \(other) that this model does not have")
     }
     for slot in slots {
       let columns = slot.parameter.columns
       for piece in slot.parameter.pieces {
-        guard let record = file.tensor(named: piece.tensor), record.shape == piece.shape else {
+        guard let record = records[piece.tensor], record.shape == piece.shape else {
           throw TrainingError.checkpoint(
             path: path, reason: "holds no tensor \(piece.tensor) of shape \(piece.shape)")
         }

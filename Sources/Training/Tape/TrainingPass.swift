@@ -79,14 +79,15 @@ package final class TrainingPass {
   ///   - dropout: what drops.
   ///   - wantsGradient: whether gradients are wanted at all.
   /// - Returns: the sum of the losses of the batch's targets.
+  /// - Throws: `DecoderError.memory`.
   func run(
     _ batch: TokenBatch, targetCount: Int, labelSmoothing: Float = 0, dropout: TapeEngine.Dropout = .init(),
     wantsGradient: Bool = true
-  ) -> Double {
+  ) throws -> Double {
     tape.reset()
     tape.dropout = dropout
     let hidden = forward(batch)
-    let loss = head(
+    let loss = try head(
       hidden, targets: batch.targets.flatMap { $0 }, scale: 1 / Float(max(1, targetCount)),
       labelSmoothing: labelSmoothing, wantsGradient: wantsGradient)
     if wantsGradient { tape.backward() } else { tape.reset() }
@@ -130,7 +131,7 @@ package final class TrainingPass {
   /// The loss of all rows and its gradient, some rows at a time.
   private func head(
     _ hidden: MatrixView, targets: [Int], scale: Float, labelSmoothing: Float, wantsGradient: Bool
-  ) -> Double {
+  ) throws -> Double {
     let configuration = decoder.configuration
     let weight = decoder.weights.head
     let settings = CrossEntropySettings(
@@ -139,11 +140,7 @@ package final class TrainingPass {
     let blockRows = max(1, (hidden.rows + blocks - 1) / blocks)
     if logits.map({ $0.count < blockRows * weight.outputs }) ?? true {
       logits = nil
-      do {
-        logits = try FloatMemory(count: blockRows * weight.outputs, purpose: "logits")
-      } catch {
-        fatalError("\(error)")
-      }
+      logits = try FloatMemory(count: blockRows * weight.outputs, purpose: "logits")
     }
     let gradient = wantsGradient ? tape.arena.gradientTarget(of: hidden, isWritten: true).view : nil
     var losses = [Double](repeating: 0, count: blockRows)
