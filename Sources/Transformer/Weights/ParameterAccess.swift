@@ -1,6 +1,12 @@
 import Checkpoints
 import Kernels
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 extension ModelDescription {
   /// What the model consists of, under the names that transformers saves.
   package var parameterTable: ParameterTable { ParameterTable(family, configuration) }
@@ -26,9 +32,18 @@ extension ParameterTable {
     let checkpoint = try Checkpoint(path: folder)
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: checkpoint)
-    _ = try loader.load()
+    let weights = try loader.load()
+    var table = loader.table
+    // A file may hold the embedding a second time as the head of a model that ties them: they stay one.
+    let configuration = description.configuration
+    let count = configuration.vocabularySize * configuration.embeddingSize
+    if configuration.tiesWordEmbeddings, table.hasOwnHead,
+      memcmp(weights.head.values, weights.tokenEmbedding, count * MemoryLayout<Float>.stride) == 0
+    {
+      table = ParameterTable(loader.family, configuration, prefix: table.prefix, hasOwnHead: false)
+    }
     return (
-      loader.table,
+      table,
       { parameter, target in
         for piece in parameter.pieces {
           let (values, owner) = try checkpoint.floats(of: piece.tensor)
