@@ -3,7 +3,8 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
+  "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers",
+  "Training", "Transformer",
 ]
 
 let package = Package(
@@ -25,19 +26,23 @@ let package = Package(
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CYAJL", pkgConfig: "yajl", providers: [.apt(["libyajl-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CIntrinsics"),
 
     // MARK: Rooms
     .target(name: "JSON", dependencies: ["CYAJL"]),
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CLAPACKE", "CIntrinsics"]),
     .target(name: "Checkpoints", dependencies: ["JSON"]),
-    .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON"]),
+    .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON", "Kernels"]),
+    .target(name: "Corpora", dependencies: ["CZlib", "Checkpoints", "JSON", "Kernels", "Tokenizers"]),
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(
       name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
       name: "Training",
-      dependencies: ["CYAML", "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
+      dependencies: [
+        "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+      ]),
     .target(
       name: "Evaluation",
       dependencies: [
@@ -47,7 +52,8 @@ let package = Package(
     .target(
       name: "Inkstone",
       dependencies: [
-        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
+        "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Training",
+        "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
@@ -63,6 +69,8 @@ let package = Package(
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
+    .testTarget(
+      name: "CorporaTests", dependencies: ["Checkpoints", "Corpora", "JSON", "Tokenizers", "_TestSupport"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),

@@ -1,4 +1,5 @@
 @_exported import Checkpoints
+@_exported import Corpora
 @_exported import Evaluation
 @_exported import Generation
 @_exported import JSON

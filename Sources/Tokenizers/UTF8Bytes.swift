@@ -1,5 +1,5 @@
 /// Steps through text that is known to be UTF-8.
-enum UTF8Bytes {
+package enum UTF8Bytes {
   /// The scalar at an offset and its length in bytes.
   @inline(__always)
   static func scalar(_ text: UnsafePointer<UInt8>, _ at: Int) -> (value: UInt32, length: Int) {
@@ -40,7 +40,7 @@ enum UTF8Bytes {
   }
 
   /// The offset of the first byte that belongs to no valid character; `nil` when all do.
-  static func firstInvalidByte(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
+  package static func firstInvalidByte(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
     guard let text = bytes.baseAddress else { return nil }
     let count = bytes.count
     var at = 0
