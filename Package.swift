@@ -41,7 +41,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "CIntrinsics", "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
       ]),
     .target(
       name: "Evaluation",

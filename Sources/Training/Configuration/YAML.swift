@@ -29,8 +29,10 @@ enum YAML {
     let bytes = Array(text.utf8)
     return try bytes.withUnsafeBufferPointer { bytes in
       yaml_parser_set_input_string(&parser, bytes.baseAddress, bytes.count)
-      var reader = Reader(parser: &parser, path: path)
-      return try reader.document()
+      return try withUnsafeMutablePointer(to: &parser) { parser in
+        var reader = Reader(parser: parser, path: path)
+        return try reader.document()
+      }
     }
   }
 
@@ -75,7 +77,6 @@ enum YAML {
         while true {
           switch try next() {
           case .streamEnd: return value
-          case .other: throw error("more than one document")
           default: throw error("more than one document")
           }
         }
@@ -120,13 +121,13 @@ enum YAML {
           elements.append(try value(event, depth: depth + 1))
         }
       case .mappingStart:
-        var members: [(String, JSONValue)] = []
+        var members: [JSONObject.Member] = []
         while true {
           let event = try next()
           if case .mappingEnd = event { return .object(JSONObject(members)) }
           guard case .scalar(let key, _) = event else { throw error("a key must be a word") }
-          guard !members.contains(where: { $0.0 == key }) else { throw error("\(key) is given twice") }
-          members.append((key, try value(try next(), depth: depth + 1)))
+          guard !members.contains(where: { $0.key == key }) else { throw error("\(key) is given twice") }
+          members.append(.init(key: key, value: try value(try next(), depth: depth + 1)))
         }
       default: throw error("a value is missing")
       }
