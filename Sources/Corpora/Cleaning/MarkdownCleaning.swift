@@ -1,3 +1,5 @@
+import Tokenizers
+
 /// Remains of Markdown, line by line.
 ///
 /// Marks go and text stays: that of headings, lists, quotes, tables, code, emphasis, links and images.
@@ -292,6 +294,21 @@ enum MarkdownCleaning {
       }
     }
 
+    private func isLetter(before end: Int) -> Bool {
+      end > 0
+        && out.withUnsafeBufferPointer { isLetter(UTF8Bytes.scalarBefore($0.baseAddress!, end).value) }
+    }
+
+    private func isLetter(at start: Int) -> Bool {
+      start < out.count
+        && out.withUnsafeBufferPointer { isLetter(UTF8Bytes.scalar($0.baseAddress!, start).value) }
+    }
+
+    private func isLetter(_ value: UInt32) -> Bool {
+      let kind = UnicodeText.kind(value)
+      return kind == .letter || kind == .number
+    }
+
     /// A run of marks that may open or close emphasis.
     private struct Run {
       var start: Int
@@ -317,8 +334,10 @@ enum MarkdownCleaning {
         while end < out.count, out[end] == byte, !isLiteral[end] { end += 1 }
         let before = at > 0 ? out[at - 1] : 0x20
         let after = end < out.count ? out[end] : 0x20
-        // Marks inside a word or a formula (2*3*4, snake_case) are none. Beyond ASCII there are no spaces to go by.
-        let isInside = isWord(before) && isWord(after)
+        // Marks inside a word or a formula (2*3*4, snake_case) are none. Beyond ASCII there are no spaces to go by,
+        // but names of files have underscores there too.
+        let isInside =
+          isWord(before) && isWord(after) || (byte == UInt8(ascii: "_") && isLetter(before: at) && isLetter(at: end))
         let isLong = end - at <= 3 && (byte != UInt8(ascii: "~") || end - at == 2)
         if isLong, !isInside {
           runs.append(
