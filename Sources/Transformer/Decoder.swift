@@ -29,7 +29,7 @@ public final class Decoder: Sendable {
   public static func load(from folder: String) throws -> Decoder {
     let description = try ModelDescription.load(from: folder)
     let checkpoint = try Checkpoint(path: folder)
-    var loader = WeightLoader(
+    let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: checkpoint)
     return Decoder(
       configuration: description.configuration, weights: try loader.load(),

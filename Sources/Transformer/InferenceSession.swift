@@ -23,7 +23,8 @@ public final class InferenceSession {
   /// Prepares a session.
   ///
   /// - Parameters:
-  ///   - capacity: positions to make room for; the model's context when not given, and never more.
+  ///   - capacity: positions to make room for; the model's context when not given, and never more than a learned
+  ///     embedding of positions has.
   ///   - maximumRows: sequences that may be decoded side by side.
   ///   - chunkSize: tokens of a prompt that are run at once; memory for activations grows with it.
   public init(
@@ -32,14 +33,14 @@ public final class InferenceSession {
   ) throws {
     precondition(chunkSize > 0 && maximumRows > 0)
     let configuration = decoder.configuration
-    let capacity = min(capacity ?? configuration.contextLength, configuration.contextLength)
+    let capacity = min(capacity ?? configuration.contextLength, configuration.maximumPositions ?? .max)
     self.decoder = decoder
     self.engine = engine
     self.chunkSize = min(chunkSize, capacity)
     cache = try KeyValueCache(
       layerCount: configuration.layerCount, shape: configuration.attention, capacity: capacity,
       maximumRows: maximumRows)
-    buffers = ActivationBuffers(configuration: configuration, maximumRows: max(self.chunkSize, maximumRows))
+    buffers = ActivationBuffers()
     logitsBuffer = FloatBuffer(count: maximumRows * configuration.vocabularySize)
   }
 
@@ -70,18 +71,20 @@ public final class InferenceSession {
     }
     let last = MutableMatrixView(logitsBuffer.elements.baseAddress!, rows: 1, columns: vocabulary)
 
+    let sequenceLength = length + tokens.count
     var start = 0
     while start < tokens.count {
       let end = min(start + chunkSize, tokens.count)
       let first = cache.length
-      let (writes, plan) = cache.appendPositions(end - start)
-      let pass = ForwardPass(
-        tokens: Array(tokens[start..<end]), positions: Array(first..<first + end - start), writes: writes,
-        plan: plan)
       let rows = end - start
+      let (writes, plan) = cache.appendPositions(rows)
+      let pass = ForwardPass(
+        tokens: Array(tokens[start..<end]), positions: Array(first..<first + rows),
+        sequenceLength: sequenceLength,
+        segments: [ForwardPass.Segment(rows: 0..<rows, writes: writes, plan: plan)])
       let scored = logits != nil ? 0..<rows : end == tokens.count ? rows - 1..<rows : 0..<0
       decoder.forward(
-        pass, engine: engine, buffers: buffers, cache: cache, scored: scored,
+        pass, engine: engine, storage: buffers, cache: cache.layer, scored: scored,
         logits: logits?.rows(start..<end) ?? (scored.isEmpty ? last.rows(0..<0) : last), observe: observe)
       start = end
     }
@@ -109,9 +112,10 @@ public final class InferenceSession {
       logitsBuffer.elements.baseAddress!, rows: tokens.count, columns: vocabulary)
     decoder.forward(
       ForwardPass(
-        tokens: tokens, positions: [Int](repeating: position, count: tokens.count), writes: writes, plan: plan
-      ),
-      engine: engine, buffers: buffers, cache: cache, scored: 0..<tokens.count, logits: logits)
+        tokens: tokens, positions: [Int](repeating: position, count: tokens.count),
+        sequenceLength: position + 1,
+        segments: [ForwardPass.Segment(rows: 0..<tokens.count, writes: writes, plan: plan)]),
+      engine: engine, storage: buffers, cache: cache.layer, scored: 0..<tokens.count, logits: logits)
     return UnsafeMutableBufferPointer(start: logits.base, count: tokens.count * vocabulary)
   }
 

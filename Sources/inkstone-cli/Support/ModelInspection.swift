@@ -76,7 +76,8 @@ struct ModelInspection {
           JSONObject(
             sizes.map { .init(key: $0.key, value: .integer($0.value)) } + [
               .init(key: "activation", value: .string(configuration.activation.rawValue)),
-              .init(key: "normalization_epsilon", value: .number(Double(configuration.normalizationEpsilon))),
+              .init(
+                key: "normalization_epsilon", value: .number(Double(configuration.normalization.epsilon))),
             ]))),
       .init(key: "parameters", value: .integer(checkpoint.totalElementCount)),
       .init(
