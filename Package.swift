@@ -3,7 +3,7 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
+  "ChatTemplates", "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
 ]
 
 let package = Package(
@@ -31,6 +31,7 @@ let package = Package(
     .target(name: "Kernels", dependencies: ["COpenBLAS", "CLAPACKE", "CIntrinsics"]),
     .target(name: "Checkpoints", dependencies: ["JSON"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON"]),
+    .target(name: "ChatTemplates", dependencies: ["Checkpoints", "JSON"]),
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(
       name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
@@ -41,7 +42,7 @@ let package = Package(
     .target(
       name: "Inkstone",
       dependencies: [
-        "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "ChatTemplates", "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
@@ -57,6 +58,7 @@ let package = Package(
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
+    .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
