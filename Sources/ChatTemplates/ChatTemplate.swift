@@ -94,7 +94,7 @@ public struct ChatTemplate: Sendable {
   ) throws -> (text: String, generated: [Range<Int>]) {
     guard !messages.isEmpty else { throw ChatTemplateError.emptyConversation }
     var objects = messages.map { ChatTemplate.withReasoning(ChatTemplate.withoutNulls($0.fields)) }
-    if options.continuesFinalMessage { try ChatTemplate.mark(&objects, options) }
+    let continued = options.continuesFinalMessage ? try ChatTemplate.mark(&objects, options) : nil
     var variables: [JSONObject.Member] = specialTokens.sorted { $0.key < $1.key }.map {
       .init(key: $0.key, value: .string($0.value))
     }
@@ -107,7 +107,7 @@ public struct ChatTemplate: Sendable {
     ]
     var result = try template.rendering(
       JSONObject(variables), isStrict: false, limits: options.limits, clock: options.clock)
-    if options.continuesFinalMessage { result.text = try ChatTemplate.cut(result.text) }
+    if let continued { result.text = try ChatTemplate.cut(result.text, after: continued) }
     return result
   }
 
@@ -140,7 +140,9 @@ public struct ChatTemplate: Sendable {
   private static let continuationTag = "CONTINUE_FINAL_MESSAGE_TAG "
 
   /// Puts a tag at the end of the final message's text.
-  private static func mark(_ messages: inout [JSONObject], _ options: Options) throws {
+  ///
+  /// - Returns: the text without it.
+  private static func mark(_ messages: inout [JSONObject], _ options: Options) throws -> String {
     guard !options.addsGenerationPrompt else {
       throw ChatTemplateError.cannotContinue(reason: "a new answer is asked for as well (addsGenerationPrompt)")
     }
@@ -149,7 +151,9 @@ public struct ChatTemplate: Sendable {
       throw ChatTemplateError.cannotContinue(reason: "it has no content")
     }
     switch messages[last].members[index].value {
-    case .string(let text): messages[last].members[index].value = .string(text + continuationTag)
+    case .string(let text):
+      messages[last].members[index].value = .string(text + continuationTag)
+      return text
     case .array(var parts):
       guard let part = parts.lastIndex(where: { $0["text"]?.string != nil }), var object = parts[part].object,
         let place = object.members.lastIndex(where: { $0.key == "text" }),
@@ -158,17 +162,18 @@ public struct ChatTemplate: Sendable {
       object.members[place].value = .string(text + continuationTag)
       parts[part] = .object(object)
       messages[last].members[index].value = .array(parts)
+      return text
     default: throw ChatTemplateError.cannotContinue(reason: "its content is no text")
     }
   }
 
   /// Ends a text where the tag stands, without the space that the template may have trimmed with it.
-  private static func cut(_ text: String) throws -> String {
+  private static func cut(_ text: String, after message: String) throws -> String {
     let bytes = Array(text.utf8)
     let whole = Text(bytes: bytes)
     let tag = Text(String(continuationTag.dropLast()))
-    guard let offset = whole.lastOffset(of: tag, in: 0..<bytes.count) else {
-      throw ChatTemplateError.cannotContinue(reason: "the template does not show it")
+    guard whole.contains(Text(message).stripped()), let offset = whole.lastOffset(of: tag, in: 0..<bytes.count) else {
+      throw ChatTemplateError.cannotContinue(reason: "the template does not show it as it is")
     }
     let before = Text(bytes[..<offset])
     let end = offset + tag.bytes.count

@@ -72,6 +72,14 @@ extension Interpreter {
     try checkLength(output.count)
   }
 
+  /// Writes what a block must have made a text of: jinja2 prints other values only between double braces.
+  private func writeText(_ value: Value) throws {
+    guard case .text = value else {
+      throw TemplateError(.type, "sequence item 0: expected str instance, \(value.typeName) found")
+    }
+    try write(value)
+  }
+
   private func define(
     _ definition: MacroDefinition, _ slot: Slot, _ export: String?, _ frame: Frame
   ) throws {
@@ -91,7 +99,7 @@ extension Interpreter {
     values.named.append(
       ("caller", .function(FunctionValue(.macro(definition, frame), typeName: "Macro"))))
     self.line = line
-    try write(try call(function, values))
+    try writeText(try call(function, values))
   }
 
   private func runFilterBlock(_ filter: Expression, _ body: ScopedBody, _ frame: Frame) throws -> Completion {
@@ -102,7 +110,7 @@ extension Interpreter {
     // What leaves the loop from within the block takes the block's text with it.
     guard completion == .normal else { return completion }
     captured = text
-    try write(try evaluate(filter, frame))
+    try writeText(try evaluate(filter, frame))
     return .normal
   }
 

@@ -242,6 +242,8 @@ extension Filters {
     var source: IteratorValue?
     let held = [value] + arguments.positional + arguments.named.map(\.value)
     return try interpreter.iterator("generator", over: held) { interpreter in
+      // What counts as false is empty, be it something that cannot be walked.
+      guard try source != nil || interpreter.isTrue(value) else { return nil }
       let elements = try source ?? interpreter.iterator(over: value)
       source = elements
       while let element = try elements.next(interpreter) {

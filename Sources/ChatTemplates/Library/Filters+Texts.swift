@@ -140,10 +140,12 @@ extension Filters {
       throw TemplateError(.value, "expected length >= \(end.count), got \(length)")
     }
     guard leeway >= 0 else { throw TemplateError(.value, "expected leeway >= 0, got \(leeway)") }
-    if case .undefined = value { return value }
-    let text = try interpreter.text(value, "what is truncated")
+    guard let count = try interpreter.length(of: value) else {
+      throw TemplateError(.type, "object of type '\(value.typeName)' has no len()")
+    }
     let (limit, overflow) = length.addingReportingOverflow(leeway)
-    if overflow || text.count <= limit { return value }
+    if overflow || count <= limit { return value }
+    let text = try interpreter.text(value, "what is truncated")
     var kept = text.slice(0..<(length - end.count))
     if try !interpreter.isTrue(bound[optional: 1] ?? .bool(false)) {
       if let space = kept.lastOffset(of: " ", in: 0..<kept.bytes.count) { kept = Text(kept.bytes[..<space]) }

@@ -54,6 +54,7 @@ enum Globals {
     }
     var entries: [(Value, Value)] = []
     if let first = arguments.positional.first {
+      if case .undefined(let undefined) = first { throw undefined.error }
       if case .dictionary(let dictionary) = first {
         entries = dictionary.entries.map { ($0.key, $0.value) }
       } else {

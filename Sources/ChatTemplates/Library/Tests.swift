@@ -51,12 +51,20 @@ enum Tests {
       },
       "filter": { interpreter, value, arguments in
         try arguments.checkNone("filter")
-        guard case .text(let name) = value else { return false }
+        guard case .text(let name) = value else {
+          // Names are looked up in a dictionary, and what cannot be its key is an error.
+          _ = try HashKey(value)
+          return false
+        }
         return Filters.table[name.string] != nil
       },
       "test": { interpreter, value, arguments in
         try arguments.checkNone("test")
-        guard case .text(let name) = value else { return false }
+        guard case .text(let name) = value else {
+          // Names are looked up in a dictionary, and what cannot be its key is an error.
+          _ = try HashKey(value)
+          return false
+        }
         return Tests.table[name.string] != nil
       },
       "sameas": { interpreter, value, arguments in
