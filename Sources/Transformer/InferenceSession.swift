@@ -166,7 +166,8 @@ public final class InferenceSession {
   ///
   /// - SeeAlso: `Phi3ForCausalLM.prepare_inputs_for_generation` in Hugging Face transformers, which does the same.
   private func recomputeIfNeeded(forLength newLength: Int) {
-    guard let limit = decoder.configuration.recomputationLength, (1...limit).contains(length), newLength > limit
+    guard let limit = decoder.configuration.recomputationLength, (1...limit).contains(length),
+      newLength > limit
     else { return }
     let first = histories[0]
     // Rows share their prompt; from the first difference on they are run side by side.
