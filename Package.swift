@@ -3,7 +3,8 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "ChatTemplates", "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Transformer",
+  "ChatTemplates", "Checkpoints", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers",
+  "Transformer",
 ]
 
 let package = Package(
@@ -42,7 +43,8 @@ let package = Package(
     .target(
       name: "Inkstone",
       dependencies: [
-        "ChatTemplates", "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "ChatTemplates", "Checkpoints", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers",
+        "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(

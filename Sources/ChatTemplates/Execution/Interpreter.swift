@@ -15,7 +15,11 @@ final class Frame {
   subscript(slot: Slot) -> Value? {
     get { slot.hops == 0 ? slots[slot.index] : outer(slot.hops).slots[slot.index] }
     set {
-      if slot.hops == 0 { slots[slot.index] = newValue } else { outer(slot.hops).slots[slot.index] = newValue }
+      if slot.hops == 0 {
+        slots[slot.index] = newValue
+      } else {
+        outer(slot.hops).slots[slot.index] = newValue
+      }
     }
   }
 
@@ -107,7 +111,8 @@ final class Interpreter {
   /// Checks the length of a text that is about to be.
   func checkLength(_ length: Int) throws {
     guard length <= limits.maximumTextLength else {
-      throw TemplateError(.limit, "a text is longer than the \(limits.maximumTextLength) bytes that one may have")
+      throw TemplateError(
+        .limit, "a text is longer than the \(limits.maximumTextLength) bytes that one may have")
     }
   }
 

@@ -106,7 +106,8 @@ struct RangeValue: Equatable {
       count = 0
       return
     }
-    let (span, overflow) = step > 0 ? stop.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(stop)
+    let (span, overflow) =
+      step > 0 ? stop.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(stop)
     guard !overflow, step != .min else { return nil }
     count = (span - 1) / abs(step) + 1
   }
