@@ -45,7 +45,9 @@ enum Fixtures {
       }
     }
 
-    /// Whether a result is as wanted: the text always, the words of an error where templates choose them or a person
+    /// Whether a result is as wanted.
+    ///
+    /// Compared are: the text always, the words of an error where templates choose them or a person
     /// looks for what is missing. Python words its other errors as it likes.
     static func matches(_ got: Outcome, _ wanted: Outcome) -> Bool {
       if wanted.error == nil || wanted.error == "raised" || wanted.error == "undefined" {

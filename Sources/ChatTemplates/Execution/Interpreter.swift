@@ -56,8 +56,8 @@ final class Interpreter {
 
   private var steps = 0
   private var depth = 0
-  /// What can change after it was made can hold itself, or a chain of others too long to be freed by recursion.
-  /// It lives until the end and is taken apart then.
+  // What can change after it was made can hold itself, or a chain of others too long to be freed by recursion. It
+  // lives until the end and is taken apart then.
   private var namespaces: [NamespaceValue] = []
   private var frames: [Frame] = []
   private var loops: [LoopContext] = []

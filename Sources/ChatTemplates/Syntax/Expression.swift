@@ -103,9 +103,9 @@ final class Expression: Sendable {
 struct CallArguments: Sendable {
   var positional: [Expression] = []
   var named: [(name: Text, value: Expression)] = []
-  /// `*values`
+  /// What `*` spreads.
   var spread: Expression?
-  /// `**values`
+  /// What `**` spreads.
   var namedSpread: Expression?
 
   var expressions: [Expression] {

@@ -336,7 +336,7 @@ extension Interpreter {
     return try left.dictionary.entries.allSatisfy { try right.dictionary.value(of: $0.key) != nil }
   }
 
-  /// Less, equal or greater of two numbers; `nil` with a NaN. Exact where an integer has more bits than a Double.
+  /// Less, equal or greater of two numbers, exact where an integer has more bits than a Double; `nil` with a NaN.
   private static func order(_ left: Value, _ a: Double, _ right: Value, _ b: Double) -> Int? {
     if a.isNaN || b.isNaN { return nil }
     if let exact = left.integer, b.isFinite, abs(a) >= 0x1p53 { return order(exact, b) }

@@ -77,7 +77,9 @@ final class UndefinedValue {
   }
 }
 
-/// The elements of a list or tuple. No template can change them: the sandbox is the immutable one.
+/// The elements of a list or tuple.
+///
+/// No template can change them: the sandbox is the immutable one.
 final class SequenceValue {
   let elements: [Value]
   /// Containers below this one, itself counted; bounded, so that no value is too deep to be walked or freed.
