@@ -44,7 +44,7 @@ public struct MemoryRequirement: Sendable, Equatable {
     let rows = min(chunk, positions)
     let widths = MemoryRequirement.sum([
       2 * configuration.hiddenSize, 2 * attention.queryWidth, 2 * attention.keyValueWidth,
-      configuration.feedForwardSize,
+      configuration.isGated ? 3 * configuration.feedForwardSize : configuration.feedForwardSize,
     ])
     weights = MemoryRequirement.product([model.parameterCounts.total, 4])
     cache = MemoryRequirement.product([

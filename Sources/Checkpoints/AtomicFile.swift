@@ -62,7 +62,30 @@ public struct AtomicFile: ~Copyable {
     byteCount += bytes.count
   }
 
-  private init(path: String) throws(FileError) {
+  /// Replaces bytes that were appended before, such as a header whose counts were not known at the start.
+  ///
+  /// - Parameters:
+  ///   - bytes: the new contents.
+  ///   - offset: where they go; they end at or before the last byte appended.
+  /// - Throws: `FileError.system`.
+  public mutating func overwrite(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
+    precondition(
+      offset >= 0 && offset <= byteCount && bytes.count <= byteCount - offset,
+      "\(bytes.count) bytes at \(offset) of \(byteCount)")
+    do throws(FileError) {
+      try file.write(bytes, at: offset)
+    } catch {
+      throw AtomicFile.naming(error, path)
+    }
+  }
+
+  /// Opens the temporary file beside a target.
+  ///
+  /// For writers that live longer than one call; `write(to:_:)` is simpler where it will do. A value that goes
+  /// away without `commit()` leaves the target as it was.
+  ///
+  /// - Throws: `FileError`.
+  public init(path: String) throws(FileError) {
     var permissions: mode_t?
     if let status = try fileStatus(path) {
       if status.isDirectory { throw .isDirectory(path: path) }
@@ -101,7 +124,10 @@ public struct AtomicFile: ~Copyable {
     if !isRenamed { unlink(temporaryPath) }
   }
 
-  private mutating func commit() throws(FileError) {
+  /// Puts the file under its name, complete and on the disk; nothing is appended afterwards.
+  ///
+  /// - Throws: `FileError`; then the target is as it was.
+  public mutating func commit() throws(FileError) {
     do throws(FileError) {
       try file.synchronise()
     } catch {

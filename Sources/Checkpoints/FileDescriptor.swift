@@ -7,14 +7,14 @@
 #endif
 
 /// An open file, closed when the value goes away.
-struct FileDescriptor: ~Copyable {
-  let number: Int32
-  let path: String
+package struct FileDescriptor: ~Copyable {
+  package let number: Int32
+  package let path: String
 
   /// Opens a file.
   ///
   /// - Throws: `FileError.missing`, `.isDirectory`, `.invalidPath` or `.system`.
-  init(_ path: String, _ flags: Int32, permissions: mode_t = 0) throws(FileError) {
+  package init(_ path: String, _ flags: Int32, permissions: mode_t = 0) throws(FileError) {
     guard !path.utf8.contains(0) else { throw .invalidPath(path: path) }
     var number: Int32
     repeat { number = open(path, flags | O_CLOEXEC, permissions) } while number < 0 && errno == EINTR
@@ -26,14 +26,14 @@ struct FileDescriptor: ~Copyable {
   deinit { close(number) }
 
   /// What the file system says about the file.
-  func status() throws(FileError) -> stat {
+  package func status() throws(FileError) -> stat {
     var status = stat()
     guard fstat(number, &status) == 0 else { throw .current(path, "examine") }
     return status
   }
 
   /// Reads into a buffer; 0 at the end of the file.
-  func read(into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
+  package func read(into buffer: UnsafeMutableRawBufferPointer) throws(FileError) -> Int {
     while true {
       #if canImport(Darwin)
         let count = Darwin.read(number, buffer.baseAddress, buffer.count)
@@ -67,6 +67,20 @@ struct FileDescriptor: ~Copyable {
     }
   }
 
+  /// Writes all of a buffer at an offset, and leaves the place where `write` goes on as it is.
+  func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let count = pwrite(
+        number, bytes.baseAddress! + rest.startIndex, rest.count, off_t(offset + rest.startIndex))
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+      } else if errno != EINTR {
+        throw .current(path, "write")
+      }
+    }
+  }
+
   /// Waits until the file's contents are on the disk.
   func synchronise() throws(FileError) {
     while fsync(number) != 0 {
@@ -79,13 +93,13 @@ struct FileDescriptor: ~Copyable {
 
 extension stat {
   /// Whether this is a folder.
-  var isDirectory: Bool { st_mode & S_IFMT == S_IFDIR }
+  package var isDirectory: Bool { st_mode & S_IFMT == S_IFDIR }
   /// Whether this is a file of bytes.
-  var isRegular: Bool { st_mode & S_IFMT == S_IFREG }
+  package var isRegular: Bool { st_mode & S_IFMT == S_IFREG }
 }
 
 /// What the file system says about a path, links followed; `nil` when nothing is there.
-func fileStatus(_ path: String) throws(FileError) -> stat? {
+package func fileStatus(_ path: String) throws(FileError) -> stat? {
   guard !path.utf8.contains(0) else { throw .invalidPath(path: path) }
   var status = stat()
   if stat(path, &status) == 0 { return status }

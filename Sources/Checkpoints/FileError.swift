@@ -55,7 +55,7 @@ public enum FileError: Error, Equatable, CustomStringConvertible {
 ///
 /// Names in a model file are anyone's: a newline would break the line and an escape sequence would reach the
 /// terminal, so those are spelled out, and what is overlong is cut.
-func printable(_ text: String, limit: Int = 400) -> String {
+package func printable(_ text: String, limit: Int = 400) -> String {
   var out = ""
   for (count, scalar) in text.unicodeScalars.enumerated() {
     if count == limit { return out + "…" }

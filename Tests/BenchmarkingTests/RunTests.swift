@@ -165,11 +165,20 @@ private struct WrongEngine: ComputeEngine {
     naive.embed(ids, table: table, into: y, accumulate: accumulate)
   }
 
-  func layerNorm(
-    _ x: MatrixView, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, epsilon: Float,
-    into y: MutableMatrixView
+  func normalize(_ x: MatrixView, _ weight: NormalizationWeight, into y: MutableMatrixView) {
+    naive.normalize(x, weight, into: y)
+  }
+
+  func normalizeHeads(
+    _ x: MutableMatrixView, _ weight: NormalizationWeight, dimension: Int, weightStride: Int
   ) {
-    naive.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, into: y)
+    naive.normalizeHeads(x, weight, dimension: dimension, weightStride: weightStride)
+  }
+
+  func rotate(
+    _ x: MutableMatrixView, cosines: MatrixView, sines: MatrixView, dimension: Int, pairing: RotaryPairing
+  ) {
+    naive.rotate(x, cosines: cosines, sines: sines, dimension: dimension, pairing: pairing)
   }
 
   func linear(_ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue) {
@@ -185,10 +194,38 @@ private struct WrongEngine: ComputeEngine {
   }
 
   func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape, scale: Float,
-    into y: MutableMatrixView
+    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    scoring: AttentionScoring, into y: MutableMatrixView
   ) {
-    naive.attention(queries: queries, layer: layer, plan: plan, shape: shape, scale: scale, into: y)
+    naive.attention(queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y)
+  }
+
+  func activateGated(gate: MatrixView, up: MatrixView, into y: MutableMatrixView, activation: Activation) {
+    naive.activateGated(gate: gate, up: up, into: y, activation: activation)
+  }
+
+  func copy(_ x: MatrixView, into y: MutableMatrixView) { naive.copy(x, into: y) }
+
+  func clear(_ x: MutableMatrixView) { naive.clear(x) }
+
+  func add(_ x: MatrixView, scaledBy scale: Float, to y: MutableMatrixView) {
+    naive.add(x, scaledBy: scale, to: y)
+  }
+
+  func scale(_ x: MutableMatrixView, by scale: Float) { naive.scale(x, by: scale) }
+
+  func softCap(_ x: MutableMatrixView, cap: Float) { naive.softCap(x, cap: cap) }
+
+  func route(_ x: MutableMatrixView, count: Int, isNormalized: Bool) -> [ExpertShare] {
+    naive.route(x, count: count, isNormalized: isNormalized)
+  }
+
+  func gather(_ x: MatrixView, rows: [Int], into y: MutableMatrixView) {
+    naive.gather(x, rows: rows, into: y)
+  }
+
+  func scatterAdd(_ x: MatrixView, rows: [Int], shares: [Float], to y: MutableMatrixView) {
+    naive.scatterAdd(x, rows: rows, shares: shares, to: y)
   }
 }
 

@@ -60,7 +60,7 @@ import Transformer
   @Test func countsBeyondTheAddressSpace() throws {
     let largest = Int(Int32.max)
     let model = try ModelShape(
-      "layers=\(largest),heads=1,channels=\(largest),vocabulary=\(largest),context=\(largest)"
+      "layers=16384,heads=1,channels=\(largest),vocabulary=\(largest),context=\(largest)"
     ).description()
     let requirement = MemoryRequirement(
       model, positions: largest, chunk: largest, engineCount: 2, operationRows: largest)

@@ -8,8 +8,8 @@ import Testing
 #endif
 
 @Suite struct AttentionTests {
-  /// Random plans over a random cache, both engines against softmax(s·q·Kᵀ)·V in Double.
-  @Test(arguments: 0..<40)
+  /// Random plans over a random cache, both engines against softmax(score(q, K))·V in Double.
+  @Test(arguments: 0..<80)
   func equalsADoubleReference(seed: Int) {
     var random = RandomFloats(seed: seed)
     let groups = random.integer(1..<4)
@@ -23,7 +23,14 @@ import Testing
     let slotStride = headStride * heads
     var keys = random.floats(slots * slotStride)
     var values = random.floats(slots * slotStride)
-    let scale = 2 * abs(random.float()) + 0.1
+    var scoring = AttentionScoring(scale: 2 * abs(random.float()) + 0.1)
+    if random.integer(0..<3) == 0 { scoring.softCap = 5 + 20 * abs(random.float()) }
+    if random.integer(0..<3) == 0 { scoring.window = random.integer(1..<40) }
+    if random.integer(0..<3) == 0 {
+      scoring.bias = LinearPositionBias(
+        slopes: LinearPositionBias.slopes(headCount: heads * groups), factor: 0.5 + abs(random.float()),
+        isRoundedToBFloat16: random.integer(0..<2) == 0)
+    }
 
     // Either a prompt's chunk or rows of beams.
     let isCausal = seed.isMultiple(of: 2)
@@ -75,7 +82,7 @@ import Testing
                 layer: KeyValueLayer(
                   keys: keys.baseAddress!, values: values.baseAddress!, slotStride: slotStride,
                   headStride: headStride),
-                plan: plan, shape: shape, scale: scale,
+                plan: plan, shape: shape, scoring: scoring,
                 into: MutableMatrixView(
                   output.baseAddress!, rows: rows, columns: shape.queryWidth, rowStride: shape.queryWidth + 2)
               )
@@ -104,14 +111,22 @@ import Testing
       }
       for head in 0..<shape.queryHeadCount {
         let query = row * (shape.queryWidth + 5) + head * dimension
-        let offsets = runs.flatMap { run in
+        let all = runs.flatMap { run in
           (run.start..<run.start + run.count).map {
             run.slot * slotStride + head / groups * headStride + $0 * dimension
           }
         }
-        let scores = offsets.map { offset in
-          (0..<dimension).reduce(0.0) { $0 + Double(queries[query + $1]) * Double(keys[offset + $1]) }
-            * Double(scale)
+        let first = scoring.window.map { max(0, all.count - $0) } ?? 0
+        let offsets = all[first...]
+        let scores = zip(first..., offsets).map { position, offset in
+          var score =
+            (0..<dimension).reduce(0.0) { $0 + Double(queries[query + $1]) * Double(keys[offset + $1]) }
+            * Double(scoring.scale)
+          if let cap = scoring.softCap { score = Double(cap) * tanh(score / Double(cap)) }
+          guard let bias = scoring.bias else { return score }
+          let (slope, at) = (bias.slopes[head], Float(position))
+          return score + Double(bias.factor)
+            * Double(bias.isRoundedToBFloat16 ? rounded(rounded(slope) * rounded(at)) : slope * at)
         }
         let maximum = scores.max()!
         let weights = scores.map { exp($0 - maximum) }
@@ -133,5 +148,27 @@ import Testing
         #expect(result[row * (shape.queryWidth + 2) + shape.queryWidth] == 7, "wrote beside its columns")
       }
     }
+  }
+}
+
+/// The nearest number of eight significant bits, ties to even.
+private func rounded(_ x: Float) -> Float {
+  guard x != 0 else { return 0 }
+  let unit = x.ulp * Float(1 << 16)
+  return (x / unit).rounded(.toNearestOrEven) * unit
+}
+
+@Suite struct LinearPositionBiasTests {
+  /// Slopes of `build_alibi_tensor` in transformers, for counts that are and are not powers of two.
+  @Test func slopesEqualThoseOfTheReference() {
+    #expect(LinearPositionBias.slopes(headCount: 1) == [0.00390625])
+    #expect(LinearPositionBias.slopes(headCount: 2) == [0.0625, 0.00390625])
+    #expect(
+      LinearPositionBias.slopes(headCount: 8) == [
+        0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625,
+      ])
+    #expect(LinearPositionBias.slopes(headCount: 3) == [0.0625, 0.00390625, 0.25])
+    let six = LinearPositionBias.slopes(headCount: 6)
+    #expect(six == [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125])
   }
 }

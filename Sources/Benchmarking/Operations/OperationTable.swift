@@ -151,14 +151,15 @@ struct OperationTable {
     func runNaive(_ rows: Range<Int>) {
       naive.attention(
         queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth).rows(rows), layer: layer(),
-        plan: plan(rows.upperBound), shape: shape, scale: configuration.attentionScale(layer: 0),
+        plan: plan(rows.upperBound), shape: shape,
+        scoring: AttentionScoring(scale: configuration.attentionScale),
         into: MutableMatrixView(expected.base, rows: length, columns: shape.queryWidth).rows(rows))
     }
     func runFast() {
       engine.attention(
         queries: MatrixView(queries.base, rows: length, columns: shape.queryWidth), layer: layer(),
         plan: plan(length),
-        shape: shape, scale: configuration.attentionScale(layer: 0),
+        shape: shape, scoring: AttentionScoring(scale: configuration.attentionScale),
         into: MutableMatrixView(y.base, rows: length, columns: shape.queryWidth))
     }
     return Operation(
@@ -197,7 +198,7 @@ struct OperationTable {
           keys: keys, values: keys + size / 2, slotStride: size / 2,
           headStride: positions * shape.headDimension),
         plan: AttentionPlan(sharedRuns: [KeyValueRun(slot: 0, start: 0, count: positions)], isCausal: true),
-        shape: shape, scale: configuration.attentionScale(layer: 0),
+        shape: shape, scoring: AttentionScoring(scale: configuration.attentionScale),
         into: MutableMatrixView(y.base, rows: 1, columns: shape.queryWidth))
     }
     return Operation(
@@ -251,9 +252,11 @@ struct OperationTable {
     let columns = configuration.hiddenSize
     let weight = FloatArena(count: columns, amplitude: 1)
     let bias = FloatArena(count: columns, amplitude: 1)
-    let epsilon = configuration.normalizationEpsilon
     func run(_ engine: any ComputeEngine, _ x: MutableMatrixView) {
-      engine.layerNorm(x.readOnly, weight: weight.base, bias: bias.base, epsilon: epsilon, into: x)
+      // Made here, so that this function keeps the memory of both.
+      let norm = NormalizationWeight(
+        kind: .layerNorm, weight: weight.base, bias: bias.base, epsilon: configuration.normalization.epsilon)
+      engine.normalize(x.readOnly, norm, into: x)
     }
     return inPlace(
       "layer norm", rows: rows, columns: columns, amplitude: 4,

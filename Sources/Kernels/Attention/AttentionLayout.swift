@@ -100,6 +100,14 @@ public struct AttentionPlan: Sendable {
   /// Positions that all rows share.
   public var sharedCount: Int { sharedRuns.reduce(0) { $0 + $1.count } }
 
+  /// Positions of one row beside the shared ones.
+  func ownCount(of row: Int) -> Int { ownRuns(of: row).reduce(0) { $0 + $1.count } }
+
+  /// Positions that row `row` of `rows` attends to, before any window.
+  func visibleCount(of row: Int, rows: Int) -> Int {
+    isCausal ? sharedCount - (rows - 1 - row) : sharedCount + ownCount(of: row)
+  }
+
   /// The runs of one row beside the shared ones.
   public func ownRuns(of row: Int) -> ArraySlice<KeyValueRun> {
     ownRunStarts.isEmpty ? [] : ownRuns[ownRunStarts[row]..<ownRunStarts[row + 1]]

@@ -6,8 +6,8 @@
 
 /// Attention as scalar loops: the naive twin of `attendBlock`, for all heads and rows.
 func attentionReference(
-  queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape, scale: Float,
-  into y: MutableMatrixView
+  queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+  scoring: AttentionScoring, into y: MutableMatrixView
 ) {
   let dimension = shape.headDimension
   for row in 0..<queries.rows {
@@ -26,17 +26,23 @@ func attentionReference(
       }
     }
 
+    let first = scoring.window.map { max(0, offsets.count - $0) } ?? 0
+    offsets.removeFirst(first)
+
     for head in 0..<shape.queryHeadCount {
       let query = queries.row(row) + head * dimension
       let output = y.row(row) + head * dimension
       let base = head / shape.groupSize * layer.headStride
       var weights: [Float] = []
       var maximum = -Float.infinity
-      for offset in offsets {
+      for (index, offset) in offsets.enumerated() {
         var score: Float = 0
         for channel in 0..<dimension { score += query[channel] * layer.keys[base + offset + channel] }
-        weights.append(score * scale)
-        maximum = max(maximum, score * scale)
+        score *= scoring.scale
+        if let cap = scoring.softCap { score = cap * tanhf(score / cap) }
+        if let bias = scoring.bias { score += bias.value(head: head, position: first + index) }
+        weights.append(score)
+        maximum = max(maximum, score)
       }
       var sum: Float = 0
       for index in weights.indices {

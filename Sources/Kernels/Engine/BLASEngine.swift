@@ -26,13 +26,29 @@ public final class BLASEngine: ComputeEngine {
   }
 
   /// Normalises rows, several at a time.
-  public func layerNorm(
-    _ x: MatrixView, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, epsilon: Float,
-    into y: MutableMatrixView
+  public func normalize(_ x: MatrixView, _ weight: NormalizationWeight, into y: MutableMatrixView) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      Kernels.normalize(x.rows(rows), weight, into: y.rows(rows))
+    }
+  }
+
+  /// Normalises the heads of rows, several rows at a time.
+  public func normalizeHeads(
+    _ x: MutableMatrixView, _ weight: NormalizationWeight, dimension: Int, weightStride: Int
   ) {
     pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
-      Kernels.layerNorm(
-        x.rows(rows), weight: weight, bias: bias, epsilon: epsilon, into: y.rows(rows))
+      Kernels.normalizeHeads(x.rows(rows), weight, dimension: dimension, weightStride: weightStride)
+    }
+  }
+
+  /// Turns the heads of rows, several rows at a time.
+  public func rotate(
+    _ x: MutableMatrixView, cosines: MatrixView, sines: MatrixView, dimension: Int, pairing: RotaryPairing
+  ) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      Kernels.rotate(
+        x.rows(rows), cosines: cosines.rows(rows), sines: sines.rows(rows), dimension: dimension,
+        pairing: pairing)
     }
   }
 
@@ -44,6 +60,12 @@ public final class BLASEngine: ComputeEngine {
       x.rows == y.rows && x.columns == weight.inputs && y.columns == weight.outputs,
       "(\(x.rows), \(x.columns)) × (\(weight.inputs), \(weight.outputs)) into (\(y.rows), \(y.columns))")
     guard x.rows > 0 else { return }
+    if x.rows <= fewRowsLimit {
+      switch weight.layout {
+      case .outputMajor: return fewRowsOutputMajor(x, weight, into: y, epilogue: epilogue)
+      case .inputMajor: return fewRowsInputMajor(x, weight, into: y, epilogue: epilogue)
+      }
+    }
     let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
     let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
     let bands = (weight.outputs + tile.columns - 1) / tile.columns
@@ -60,14 +82,66 @@ public final class BLASEngine: ComputeEngine {
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
         strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
         strideC: out.rowStride)
-      let bias = weight.bias.map { $0 + columns.lowerBound }
-      if case .activate(let activation) = epilogue {
-        activate(out, bias: bias, activation)
-      } else if let bias {
-        addBias(out, bias)
+      finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
+    }
+  }
+
+  /// A few rows by a matrix of (outputs, inputs): each task reads a stretch of it from end to end.
+  private func fewRowsOutputMajor(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    let block = max(16, BLASEngine.stretch / max(weight.inputs, 1) / 4 * 4)
+    pool.run((weight.outputs + block - 1) / block) { task in
+      let outputs = task * block..<min((task + 1) * block, weight.outputs)
+      multiplyFewRowsOutputMajor(
+        x, weights: weight.values, outputs: outputs, into: y, accumulate: epilogue == .add)
+      finish(y.columns(outputs), weight.bias.map { $0 + outputs.lowerBound }, epilogue)
+    }
+  }
+
+  /// A few rows by a matrix of (inputs, outputs): each task adds up the terms of some inputs, so that it too reads a
+  /// stretch from end to end; then the parts are added in their order.
+  private func fewRowsInputMajor(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    let outputs = weight.outputs
+    let part = max(32, BLASEngine.stretch / max(outputs, 1) / 4 * 4)
+    let parts = (weight.inputs + part - 1) / part
+    let stride = x.rows * outputs
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: parts * stride) { sums in
+      let base = sums.baseAddress!
+      pool.run(parts) { task in
+        sumFewRowsInputMajor(
+          x, weights: weight.values, inputs: task * part..<min((task + 1) * part, weight.inputs),
+          sums: MutableMatrixView(base + task * stride, rows: x.rows, columns: outputs))
+      }
+      pool.run(outputs, grain: 2048) { columns in
+        for row in 0..<x.rows {
+          let target = y.row(row) + columns.lowerBound
+          if epilogue != .add {
+            target.update(from: base + row * outputs + columns.lowerBound, count: columns.count)
+          }
+          for part in (epilogue == .add ? 0 : 1)..<parts {
+            addRow(
+              base + part * stride + row * outputs + columns.lowerBound, to: target, count: columns.count)
+          }
+        }
+        finish(y.columns(columns), weight.bias.map { $0 + columns.lowerBound }, epilogue)
       }
     }
   }
+
+  /// Bias and nonlinearity, while the columns are in cache.
+  private func finish(_ y: MutableMatrixView, _ bias: UnsafePointer<Float>?, _ epilogue: LinearEpilogue) {
+    if case .activate(let activation) = epilogue {
+      activate(y, bias: bias, activation)
+    } else if let bias {
+      addBias(y, bias)
+    }
+  }
+
+  /// Weights that one task of a few rows reads: 256 KiB, long enough for the prefetchers, short enough to share out.
+  private static let stretch = 1 << 16
 
   /// The part of a product that one task computes: enough to keep a GEMM efficient, few enough to share out.
   ///
@@ -96,8 +170,8 @@ public final class BLASEngine: ComputeEngine {
 
   /// Attention, a task per key/value head and block of queries.
   public func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape, scale: Float,
-    into y: MutableMatrixView
+    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    scoring: AttentionScoring, into y: MutableMatrixView
   ) {
     let blockRows = BLASEngine.queryBlock(rows: queries.rows, plan: plan, group: shape.groupSize)
     let blocks = (queries.rows + blockRows - 1) / blockRows
@@ -105,9 +179,66 @@ public final class BLASEngine: ComputeEngine {
       // The last block of a prompt sees the most positions: it goes first, so that no thread ends late.
       let block = blocks - 1 - task / shape.keyValueHeadCount
       attendBlock(
-        queries: queries, layer: layer, plan: plan, shape: shape, scale: scale, into: y,
+        queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y,
         head: task % shape.keyValueHeadCount,
         rows: block * blockRows..<min((block + 1) * blockRows, queries.rows))
+    }
+  }
+
+  /// Gates rows, several at a time.
+  public func activateGated(
+    gate: MatrixView, up: MatrixView, into y: MutableMatrixView, activation: Activation
+  ) {
+    pool.run(y.rows, grain: rowGrain(y.columns)) { rows in
+      Kernels.activateGated(gate: gate.rows(rows), up: up.rows(rows), into: y.rows(rows), activation)
+    }
+  }
+
+  /// Copies rows.
+  public func copy(_ x: MatrixView, into y: MutableMatrixView) {
+    for row in 0..<x.rows { y.row(row).update(from: x.row(row), count: x.columns) }
+  }
+
+  /// Sets rows to 0.
+  public func clear(_ x: MutableMatrixView) {
+    for row in 0..<x.rows { x.row(row).update(repeating: 0, count: x.columns) }
+  }
+
+  /// Adds rows, several at a time.
+  public func add(_ x: MatrixView, scaledBy scale: Float, to y: MutableMatrixView) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      for row in rows { addRow(x.row(row), scaledBy: scale, to: y.row(row), count: x.columns) }
+    }
+  }
+
+  /// Multiplies rows, several at a time.
+  public func scale(_ x: MutableMatrixView, by scale: Float) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      for row in rows { scaleRow(x.row(row), by: scale, into: x.row(row), count: x.columns) }
+    }
+  }
+
+  /// Bends rows, several at a time.
+  public func softCap(_ x: MutableMatrixView, cap: Float) {
+    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+      for row in rows { softCapRow(x.row(row), cap: cap, into: x.row(row), count: x.columns) }
+    }
+  }
+
+  /// Chooses experts row by row: there are few.
+  public func route(_ x: MutableMatrixView, count: Int, isNormalized: Bool) -> [ExpertShare] {
+    Kernels.route(x, count: count, isNormalized: isNormalized) { softmaxRow($0, into: $0, count: $1) }
+  }
+
+  /// Copies rows.
+  public func gather(_ x: MatrixView, rows: [Int], into y: MutableMatrixView) {
+    Kernels.gather(x, rows: rows, into: y)
+  }
+
+  /// Adds rows one after another: several may go to the same place.
+  public func scatterAdd(_ x: MatrixView, rows: [Int], shares: [Float], to y: MutableMatrixView) {
+    for (index, row) in rows.enumerated() {
+      addRow(x.row(index), scaledBy: shares[index], to: y.row(row), count: x.columns)
     }
   }
 

@@ -53,6 +53,56 @@ private func apply(
   }
 }
 
+/// Lets one half of a feed-forward block's channels gate the other.  y = f(gate)·up
+///
+/// - Parameters:
+///   - gate: (rows, columns).
+///   - up: (rows, columns).
+///   - y: (rows, columns); may be `gate` or `up`.
+/// - SeeAlso: arXiv:2002.05202
+package func activateGated(
+  gate: MatrixView, up: MatrixView, into y: MutableMatrixView, _ activation: Activation
+) {
+  precondition(
+    gate.rows == y.rows && up.rows == y.rows && gate.columns == y.columns && up.columns == y.columns,
+    "(\(gate.rows), \(gate.columns)) gates (\(up.rows), \(up.columns)) into (\(y.rows), \(y.columns))")
+  switch activation {
+  case .gelu: applyGated(gelu, gate, up, y)
+  case .geluTanh: applyGated(geluTanh, gate, up, y)
+  case .geluClipped: applyGated(geluClipped, gate, up, y)
+  case .quickGELU: applyGated(quickGELU, gate, up, y)
+  case .relu: applyGated(relu, gate, up, y)
+  case .reluSquared: applyGated(reluSquared, gate, up, y)
+  case .relu6: applyGated(relu6, gate, up, y)
+  case .leakyReLU: applyGated(leakyReLU, gate, up, y)
+  case .silu: applyGated(silu, gate, up, y)
+  case .hardSwish: applyGated(hardSwish, gate, up, y)
+  case .sigmoid: applyGated(logistic, gate, up, y)
+  case .tanh: applyGated(hyperbolicTangent, gate, up, y)
+  case .mish: applyGated(mish, gate, up, y)
+  case .elu: applyGated(elu, gate, up, y)
+  case .laplace: applyGated(laplace, gate, up, y)
+  case .squareRootSoftplus: applyGated(squareRootSoftplus, gate, up, y)
+  case .linear: applyGated(identity, gate, up, y)
+  }
+}
+
+/// y = f(gate)·up row by row.
+@inline(__always)
+private func applyGated(
+  _ f: (FloatVector) -> FloatVector, _ gate: MatrixView, _ up: MatrixView, _ y: MutableMatrixView
+) {
+  @inline(__always)
+  func gated(_ gate: FloatVector, _ up: FloatVector) -> FloatVector { f(gate) * up }
+  for index in 0..<y.rows {
+    mapRows(gate.row(index), up.row(index), into: y.row(index), count: y.columns, gated)
+  }
+}
+
+/// x.
+@inline(__always)
+private func identity(_ x: FloatVector) -> FloatVector { x }
+
 /// x·Φ(x).
 @inline(__always)
 private func gelu(_ x: FloatVector) -> FloatVector {
@@ -134,6 +184,17 @@ package func activateReference(_ x: MutableMatrixView, bias: UnsafePointer<Float
   for index in 0..<x.rows {
     for column in 0..<x.columns {
       x.row(index)[column] = activationReference(x.row(index)[column] + (bias?[column] ?? 0), activation)
+    }
+  }
+}
+
+/// y = f(gate)·up: the naive twin of `activateGated`.
+package func activateGatedReference(
+  gate: MatrixView, up: MatrixView, into y: MutableMatrixView, _ activation: Activation
+) {
+  for index in 0..<y.rows {
+    for column in 0..<y.columns {
+      y.row(index)[column] = activationReference(gate.row(index)[column], activation) * up.row(index)[column]
     }
   }
 }

@@ -30,6 +30,33 @@ func scaleRow(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutableP
   mapRow(x, into: y, count: count, scaled)
 }
 
+/// Adds a multiple of one row to another.  y ← y + s·x
+///
+/// - Parameters:
+///   - x: (count); does not overlap `y`.
+///   - y: (count).
+func addRow(
+  _ x: UnsafePointer<Float>, scaledBy scale: Float, to y: UnsafeMutablePointer<Float>, count: Int
+) {
+  @inline(__always)
+  func sum(_ x: FloatVector, _ y: FloatVector) -> FloatVector { y + x * scale }
+  mapRows(x, y, into: y, count: count, sum)
+}
+
+/// Bends the elements of a row into ±cap.  y ← cap·tanh(x/cap)
+///
+/// - Parameters:
+///   - x: (count).
+///   - y: (count); may be `x`.
+/// - SeeAlso: arXiv:2408.00118 (Gemma 2)
+func softCapRow(
+  _ x: UnsafePointer<Float>, cap: Float, into y: UnsafeMutablePointer<Float>, count: Int
+) {
+  @inline(__always)
+  func capped(_ x: FloatVector) -> FloatVector { cap * hyperbolicTangent(x / cap) }
+  mapRow(x, into: y, count: count, capped)
+}
+
 /// x ← x + b: the naive twin of `addBias`.
 func addBiasReference(_ x: MutableMatrixView, _ bias: UnsafePointer<Float>) {
   for index in 0..<x.rows {

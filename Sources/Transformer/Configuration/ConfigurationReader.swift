@@ -1,4 +1,5 @@
 import JSON
+import Kernels
 
 /// Why a `config.json` cannot be used.
 public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
@@ -18,19 +19,30 @@ public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
 /// Reads the fields of a `config.json` and remembers which were asked for.
 struct ConfigurationReader {
   let path: String
+  /// The field that holds the section, for messages; nothing at the top.
+  private let outer: String?
   private let object: JSONObject
+
+  private init(path: String, field: String, object: JSONObject) {
+    self.path = path
+    outer = field
+    self.object = object
+  }
 
   init(_ document: JSONValue, path: String) throws {
     guard let object = document.object else {
       throw ConfigurationError(path: path, field: nil, reason: "must be a JSON object, is \(document.kind)")
     }
     self.path = path
+    outer = nil
     self.object = object
   }
 
-  func error(_ field: String, _ reason: String) -> ConfigurationError {
-    ConfigurationError(path: path, field: field, reason: reason)
+  func error(_ name: String, _ reason: String) -> ConfigurationError {
+    ConfigurationError(path: path, field: field(name), reason: reason)
   }
+
+  private func field(_ name: String) -> String { outer.map { "\($0).\(name)" } ?? name }
 
   /// The value of the first of the spellings that is there and not `null`.
   private func value(_ names: [String]) -> (name: String, value: JSONValue)? {
@@ -59,6 +71,108 @@ struct ConfigurationReader {
       if let number = try optionalInteger(name) { return number }
     }
     return fallback
+  }
+
+  /// A finite number; `nil` when absent or `null`.
+  func optionalNumber(_ name: String) throws -> Double? {
+    guard let (_, value) = value([name]) else { return nil }
+    guard let number = value.double, number.isFinite else {
+      throw error(name, "must be a number, is \(value.text().prefix(60))")
+    }
+    return number
+  }
+
+  /// A finite number, or the family's default.
+  func number(_ name: String, default fallback: Double) throws -> Double {
+    try optionalNumber(name) ?? fallback
+  }
+
+  /// Finite numbers; `nil` when absent or `null`.
+  func optionalNumbers(_ name: String) throws -> [Double]? {
+    guard let (_, value) = value([name]) else { return nil }
+    guard let elements = value.array else { throw error(name, "must be a list of numbers, is \(value.kind)") }
+    return try elements.map { element in
+      guard let number = element.double, number.isFinite else {
+        throw error(name, "must be a list of numbers, holds \(element.text().prefix(60))")
+      }
+      return number
+    }
+  }
+
+  /// Whole numbers from 0; `nil` when absent or `null`.
+  func optionalIntegers(_ name: String) throws -> [Int]? {
+    try optionalNumbers(name)?.map { number in
+      guard let integer = Int(exactly: number), integer >= 0 else {
+        throw error(name, "must be a list of whole numbers, holds \(number)")
+      }
+      return integer
+    }
+  }
+
+  /// Strings; `nil` when absent or `null`.
+  func optionalStrings(_ name: String) throws -> [String]? {
+    guard let (_, value) = value([name]) else { return nil }
+    guard let elements = value.array else { throw error(name, "must be a list of strings, is \(value.kind)") }
+    return try elements.map { element in
+      guard let text = element.string else {
+        throw error(name, "must be a list of strings, holds \(element.text().prefix(60))")
+      }
+      return text
+    }
+  }
+
+  /// The elements of a list; `nil` when absent or `null`.
+  func optionalArray(_ name: String) throws -> [JSONValue]? {
+    guard let (_, value) = value([name]) else { return nil }
+    guard let elements = value.array else { throw error(name, "must be a list, is \(value.kind)") }
+    return elements
+  }
+
+  /// The fields of an object within the file; `nil` when absent, `null` or empty.
+  func section(_ name: String) throws -> ConfigurationReader? {
+    guard let (_, value) = value([name]) else { return nil }
+    guard let object = value.object else { throw error(name, "must be an object, is \(value.kind)") }
+    return object.members.isEmpty ? nil : ConfigurationReader(path: path, field: field(name), object: object)
+  }
+
+  /// Whether the file gives the field a value, `null` included.
+  func contains(_ name: String) -> Bool { object[name] != nil }
+
+  /// A string; `nil` when absent or `null`.
+  func optionalString(_ name: String) throws -> String? {
+    value([name]) == nil ? nil : try string(name, default: "")
+  }
+
+  /// The nonlinearity of the feed-forward block.
+  func activation(_ name: String, default fallback: String) throws -> Activation {
+    let text = try string(name, default: fallback)
+    guard let activation = Activation(named: text) else {
+      throw error(name, "\"\(text)\" is unknown; known: \(Activation.knownNames.joined(separator: ", "))")
+    }
+    return activation
+  }
+
+  /// Blocks; few enough to list.
+  func layerCount(_ names: String..., default fallback: Int) throws -> Int {
+    for name in names {
+      guard let count = try optionalInteger(name) else { continue }
+      guard count <= 16_384 else { throw error(name, "must be at most 16384, is \(count)") }
+      return count
+    }
+    return fallback
+  }
+
+  /// Refuses what no family computes.
+  func refuseUnsupportedSettings() throws {
+    try require(
+      "add_cross_attention", toBe: { $0.bool == false }, because: "only decoders without an encoder")
+    try require(
+      "is_encoder_decoder", toBe: { $0.bool == false }, because: "only decoders without an encoder")
+    try require(
+      "pruned_heads", toBe: { $0.object?.members.isEmpty == true },
+      because: "save the pruned model as a new one")
+    try require(
+      "quantization_config", toBe: { _ in false }, because: "use the unquantised checkpoint")
   }
 
   /// A positive, finite number.
@@ -106,8 +220,16 @@ struct ConfigurationReader {
     throw error(name, "\(value.text().prefix(60)) is not supported: \(reason)")
   }
 
-  /// Fields that are there and in none of the given sets.
+  /// Fields that are there and not in the given set.
   func fields(notIn known: Set<String>) -> [String] {
     object.members.map(\.key).filter { !known.contains($0) && !$0.hasPrefix("_") }
+  }
+
+  /// Whether a field that nobody knows could be a setting of the model: a number, a switch that is on, a list.
+  ///
+  /// Text names and describes; what is `null`, off or empty asks for nothing.
+  func mayBeSetting(_ name: String) -> Bool {
+    guard let value = object[name], !value.isNull, value.bool != false, value.string == nil else { return false }
+    return value.array?.isEmpty != true && value.object?.members.isEmpty != true
   }
 }

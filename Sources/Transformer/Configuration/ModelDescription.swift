@@ -5,14 +5,18 @@ import JSON
 public struct ModelDescription: Sendable {
   /// What the model looks like.
   public let configuration: DecoderConfiguration
-  /// Fields of `config.json` that the family does not know.
+  /// Fields of `config.json` that the family does not know and that say nothing about numbers: they are passed over.
   public let unknownFields: [String]
+  /// Fields of `config.json` that the family does not know and that may change the numbers: such a model is not loaded.
+  public let unknownSettings: [String]
   /// The `config.json` itself.
   public let document: JSONValue
   let family: DecoderFamily
+  private let path: String
 
-  /// Reads a folder's `config.json`.
+  /// Reads a folder's `config.json`, or the metadata of a GGUF file.
   public static func load(from folder: String) throws -> ModelDescription {
+    if GGUFFile.recognises(folder) { return try GGUFModel(path: folder).description() }
     let path = folder.hasSuffix("/") ? folder + "config.json" : folder + "/config.json"
     return try ModelDescription(try JSONDocument.load(path), path: path)
   }
@@ -30,10 +34,22 @@ public struct ModelDescription: Sendable {
       throw DecoderError.unknownFamily(
         path: path, modelType: modelType, known: ModelDescription.knownModelTypes)
     }
+    try reader.refuseUnsupportedSettings()
     configuration = try family.configure(reader)
-    unknownFields = reader.fields(notIn: family.knownFields)
+    let unknown = reader.fields(notIn: family.knownFields.union(neutralConfigurationFields))
+    unknownFields = unknown.filter { !reader.mayBeSetting($0) }
+    unknownSettings = unknown.filter { reader.mayBeSetting($0) }
+    self.path = path
     self.document = document
     self.family = family
+  }
+
+  /// Refuses a model with settings that the family does not know: its numbers would not be what they should be.
+  func refuseUnknownSettings() throws {
+    guard !unknownSettings.isEmpty else { return }
+    throw ConfigurationError(
+      path: path, field: unknownSettings.joined(separator: ", "),
+      reason: "unknown to \(configuration.modelType) and may change the numbers; remove it if it does not")
   }
 
   /// Values of `model_type` that the engine knows.
@@ -41,26 +57,33 @@ public struct ModelDescription: Sendable {
 
   /// How many weights of which kind the model has.
   public var parameterCounts: ParameterCounts {
-    func elements(_ declaration: WeightDeclaration?) -> Int {
-      guard let declaration else { return 0 }
-      return declaration.shape(configuration).reduce(1) { saturatingProduct($0, $1) }
-    }
+    let table = ParameterTable(family, configuration)
     var counts = ParameterCounts()
-    for (slot, declaration) in family.tensors {
-      let count = elements(declaration)
-      switch slot {
-      case .tokenEmbedding: counts.tokenEmbedding = count
-      case .positionEmbedding: counts.positionEmbedding = count
-      case .headWeight: if !configuration.tiesWordEmbeddings { counts.head = count }
-      default: counts.vectors = saturatingSum(counts.vectors, count)
+    func elements(_ parameter: Parameter) -> Int { saturatingProduct(parameter.rows, parameter.columns) }
+    func add(_ parameter: Parameter, times: Int = 1) {
+      let count = saturatingProduct(elements(parameter), times)
+      switch parameter.kind {
+      case .matrix, .embedding: counts.matrices = saturatingSum(counts.matrices, count)
+      case .normWeight, .bias: counts.vectors = saturatingSum(counts.vectors, count)
       }
     }
-    for declaration in family.layerTensors.values {
-      let count = saturatingProduct(elements(declaration), configuration.layerCount)
-      if declaration.shape(configuration).count > 1 {
-        counts.matrices = saturatingSum(counts.matrices, count)
-      } else {
-        counts.vectors = saturatingSum(counts.vectors, count)
+    for (slot, declaration) in family.tensors(configuration) {
+      for parameter in table.parameters(of: slot, declaration) {
+        switch (slot, parameter.kind) {
+        case (.tokenEmbedding, _): counts.tokenEmbedding = elements(parameter)
+        case (.positionEmbedding, _): counts.positionEmbedding = elements(parameter)
+        case (.head, .matrix): counts.head = elements(parameter)
+        default: add(parameter)
+        }
+      }
+    }
+    for layer in 0..<configuration.layerCount {
+      // One expert stands for all.
+      for (slot, declaration) in family.layerTensors(configuration, layer) {
+        let times = slot == .expertInput || slot == .expertOutput ? configuration.experts?.count ?? 0 : 1
+        for parameter in table.parameters(of: slot, declaration, layer: layer, expert: 0) {
+          add(parameter, times: times)
+        }
       }
     }
     return counts

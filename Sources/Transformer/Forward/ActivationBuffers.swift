@@ -1,50 +1,61 @@
 import Kernels
 
-/// The intermediate results of a forward pass, allocated once for the most rows that a pass may have.
-///
-/// Inference uses the same memory for every block.
-final class ActivationBuffers {
-  let maximumRows: Int
-  private let configuration: DecoderConfiguration
-  private let residualBuffer: FloatBuffer
-  private let normalizedBuffer: FloatBuffer
-  private let queryKeyValueBuffer: FloatBuffer
-  private let attendedBuffer: FloatBuffer
-  private let feedForwardBuffer: FloatBuffer
-
-  init(configuration: DecoderConfiguration, maximumRows: Int) {
-    self.configuration = configuration
-    self.maximumRows = maximumRows
-    let attention = configuration.attention
-    residualBuffer = FloatBuffer(count: maximumRows * configuration.hiddenSize)
-    normalizedBuffer = FloatBuffer(count: maximumRows * configuration.hiddenSize)
-    queryKeyValueBuffer = FloatBuffer(
-      count: maximumRows * (attention.queryWidth + 2 * attention.keyValueWidth))
-    attendedBuffer = FloatBuffer(count: maximumRows * attention.queryWidth)
-    feedForwardBuffer = FloatBuffer(count: maximumRows * configuration.feedForwardSize)
-  }
-
-  private func view(_ buffer: FloatBuffer, _ rows: Int, _ columns: Int) -> MutableMatrixView {
-    precondition(rows <= maximumRows, "\(rows) rows in buffers for \(maximumRows)")
-    return MutableMatrixView(buffer.elements.baseAddress!, rows: rows, columns: columns)
-  }
-
+/// What an intermediate result of a forward pass is to the model.
+package enum ActivationRole: Int, CaseIterable, Sendable {
+  /// Token embeddings before their map to the residual stream, (R, embedding channels).
+  case embedding
   /// The residual stream, (R, C).
-  func residual(_ rows: Int) -> MutableMatrixView { view(residualBuffer, rows, configuration.hiddenSize) }
-  /// The normalised input of the next map, (R, C).
-  func normalized(_ rows: Int) -> MutableMatrixView { view(normalizedBuffer, rows, configuration.hiddenSize) }
+  case residual
+  /// The normalised input of attention, (R, C).
+  case attentionInput
   /// Queries, keys and values side by side, (R, (H + 2G)·D).
-  func queryKeyValue(_ rows: Int) -> MutableMatrixView {
-    view(
-      queryKeyValueBuffer, rows,
-      configuration.attention.queryWidth + 2 * configuration.attention.keyValueWidth)
-  }
+  case queryKeyValue
   /// What attention gathered, (R, H·D).
-  func attended(_ rows: Int) -> MutableMatrixView {
-    view(attendedBuffer, rows, configuration.attention.queryWidth)
-  }
+  case attended
+  /// A part's result before it is added to the residual stream, (R, C).
+  case branch
+  /// The normalised input of the feed-forward maps, (R, C).
+  case feedForwardInput
+  /// What the first feed-forward map gives, gate and values side by side, (R, 2·inner).
+  case gated
   /// Between the feed-forward maps, (R, inner).
-  func feedForward(_ rows: Int) -> MutableMatrixView {
-    view(feedForwardBuffer, rows, configuration.feedForwardSize)
+  case activated
+  /// Scores of the experts, (R, experts).
+  case router
+  /// The rows that go to one expert, (r, C).
+  case expertInput
+  /// What one expert gives, (r, C).
+  case expertOutput
+  /// After the final norm, (R, C).
+  case finalNorm
+  /// After the map from the residual stream to the embedding's channels, (R, embedding channels).
+  case outputProjection
+  /// Cosines of one rotary embedding, (R, n/2).
+  case cosines
+  /// Sines of one rotary embedding, (R, n/2).
+  case sines
+}
+
+/// Where a forward pass puts its intermediate results.
+///
+/// The pass asks anew for each result that it computes. Inference hands out the same memory for every block;
+/// training hands out fresh memory, so that what the backward pass reads stays as it was.
+package protocol ActivationStorage: AnyObject {
+  /// Memory for one result; its contents are undefined.
+  func matrix(_ role: ActivationRole, _ rows: Int, _ columns: Int) -> MutableMatrixView
+}
+
+/// One piece of memory per role, used again by every block and every pass.
+final class ActivationBuffers: ActivationStorage {
+  private var buffers = [FloatBuffer?](repeating: nil, count: ActivationRole.allCases.count)
+
+  func matrix(_ role: ActivationRole, _ rows: Int, _ columns: Int) -> MutableMatrixView {
+    let count = rows * columns
+    // The first passes settle the sizes; later ones allocate nothing.
+    if buffers[role.rawValue].map({ $0.elements.count < count }) ?? true {
+      buffers[role.rawValue] = FloatBuffer(count: count)
+    }
+    return MutableMatrixView(
+      buffers[role.rawValue]!.elements.baseAddress!, rows: rows, columns: columns)
   }
 }

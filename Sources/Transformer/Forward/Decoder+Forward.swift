@@ -2,23 +2,23 @@ import Kernels
 
 /// A place in the forward pass whose result can be looked at.
 public enum ActivationPoint: Sendable, Hashable {
-  /// Token plus position embeddings, (R, C).
+  /// What the first block reads, (R, C).
   case embedding
   /// The input of attention after its norm, (R, C).
   case attentionInput(layer: Int)
-  /// Queries, keys and values, (R, (H + 2G)·D).
+  /// Queries, keys and values, normalised and turned, (R, (H + 2G)·D).
   case queryKeyValue(layer: Int)
   /// What attention gathered, before its output map, (R, H·D).
   case attended(layer: Int)
-  /// The residual stream after attention, (R, C).
+  /// The residual stream after attention, (R, C); in a parallel block that is not yet the input of anything.
   case afterAttention(layer: Int)
   /// The input of the feed-forward block after its norm, (R, C).
   case feedForwardInput(layer: Int)
-  /// After the nonlinearity, (R, inner).
+  /// After the nonlinearity, (R, inner); not in a mixture of experts.
   case activated(layer: Int)
   /// The block's output, (R, C).
   case block(layer: Int)
-  /// After the final norm, (R, C).
+  /// After the final norm, (R, C), and after the map to the embedding's channels where there is one.
   case finalNorm
 }
 
@@ -26,92 +26,288 @@ public enum ActivationPoint: Sendable, Hashable {
 public typealias ActivationObserver = (ActivationPoint, MatrixView) -> Void
 
 /// What one forward pass works on: R tokens, where they stand, and what they attend to.
-struct ForwardPass {
+package struct ForwardPass {
+  /// Rows that attend to the same sequence, or that share the beginning of theirs.
+  package struct Segment {
+    /// The rows.
+    package var rows: Range<Int>
+    /// Where the rows' keys and values are kept.
+    package var writes: [KeyValueRun]
+    /// What the rows attend to.
+    package var plan: AttentionPlan
+
+    package init(rows: Range<Int>, writes: [KeyValueRun], plan: AttentionPlan) {
+      self.rows = rows
+      self.writes = writes
+      self.plan = plan
+    }
+  }
+
   /// R token ids.
-  var tokens: [Int]
+  package var tokens: [Int]
   /// R positions, from 0.
-  var positions: [Int]
-  /// Where the rows' keys and values are kept.
-  var writes: [KeyValueRun]
-  /// What the rows attend to.
-  var plan: AttentionPlan
+  package var positions: [Int]
+  /// The longest sequence that the rows belong to, which some rotary embeddings depend on.
+  package var sequenceLength: Int
+  /// All rows, in order.
+  package var segments: [Segment]
+
+  package init(tokens: [Int], positions: [Int], sequenceLength: Int, segments: [Segment]) {
+    self.tokens = tokens
+    self.positions = positions
+    self.sequenceLength = sequenceLength
+    self.segments = segments
+  }
 }
 
 extension Decoder {
   /// The decoder's equations, in the order in which they are computed.
   ///
+  /// Legend: R rows, C channels, H query heads, G key/value heads, D head dimension, V vocabulary.
+  ///
   /// - Parameters:
+  ///   - engine: computes, and in training remembers what it computed.
+  ///   - storage: where intermediate results go.
+  ///   - cache: the keys and values of each layer.
   ///   - scored: the rows whose logits are wanted.
   ///   - logits: (scored, V).
-  /// - SeeAlso: Radford et al. 2019; arXiv:1706.03762
-  func forward(
-    _ pass: ForwardPass, engine: any ComputeEngine, buffers: ActivationBuffers, cache: KeyValueCache,
-    scored: Range<Int>, logits: MutableMatrixView, observe: ActivationObserver? = nil
+  /// - SeeAlso: Radford et al. 2019; arXiv:1706.03762; arXiv:2302.13971
+  package func forward(
+    _ pass: ForwardPass, engine: any ComputeEngine, storage: any ActivationStorage,
+    cache: (Int) -> KeyValueLayer, scored: Range<Int>, logits: MutableMatrixView,
+    observe: ActivationObserver? = nil
   ) {
     let rows = pass.tokens.count
     let shape = configuration.attention
-    let epsilon = configuration.normalizationEpsilon
-    let x = buffers.residual(rows)
-    let normalized = buffers.normalized(rows)
-    let queryKeyValue = buffers.queryKeyValue(rows)
-    let queries = queryKeyValue.columns(0..<shape.queryWidth)
-    let keys = queryKeyValue.columns(shape.queryWidth..<shape.queryWidth + shape.keyValueWidth)
-    let values = queryKeyValue.columns(
-      shape.queryWidth + shape.keyValueWidth..<shape.queryWidth + 2 * shape.keyValueWidth)
-    let attended = buffers.attended(rows)
-    let hidden = buffers.feedForward(rows)
+    let placement = configuration.normalization.placement
 
-    // x = E[token] + P[position]
-    let channels = configuration.hiddenSize
-    let tokens = MatrixView(weights.tokenEmbedding, rows: configuration.vocabularySize, columns: channels)
-    let positions = MatrixView(
-      weights.positionEmbedding, rows: configuration.contextLength, columns: channels)
-    engine.embed(pass.tokens, table: tokens, into: x, accumulate: false)
-    engine.embed(pass.positions, table: positions, into: x, accumulate: true)
+    /// norm(x), or x itself where there is no norm.
+    func normalized(
+      _ x: MutableMatrixView, _ norm: NormalizationWeight?, _ role: ActivationRole
+    ) -> MutableMatrixView {
+      guard let norm else { return x }
+      let y = storage.matrix(role, x.rows, x.columns)
+      engine.normalize(x.readOnly, norm, into: y)
+      return y
+    }
+
+    /// x += s·norm(y·W + b), or x = norm(x + s·(y·W + b)).
+    func addBranch(
+      _ norm: NormalizationWeight?, to x: MutableMatrixView,
+      _ compute: (MutableMatrixView, LinearEpilogue) -> Void
+    ) {
+      let scale = configuration.residualScale
+      if scale == 1, norm == nil || placement == .afterResidual {
+        compute(x, .add)
+      } else {
+        let branch = storage.matrix(.branch, x.rows, x.columns)
+        compute(branch, .store)
+        if let norm, placement != .afterResidual { engine.normalize(branch.readOnly, norm, into: branch) }
+        engine.add(branch.readOnly, scaledBy: scale, to: x)
+      }
+      if let norm, placement == .afterResidual { engine.normalize(x.readOnly, norm, into: x) }
+    }
+
+    // x = s·E[token] + P[position]
+    let x = embed(pass, engine: engine, storage: storage)
+    let rotations = rotations(for: pass, storage: storage)
     observe?(.embedding, x.readOnly)
 
     for (index, block) in weights.blocks.enumerated() {
-      let layer = cache.layer(index)
+      let layer = cache(index)
 
       // q, k, v = norm(x)·W + b
-      engine.layerNorm(
-        x.readOnly, weight: block.attentionNorm.weight, bias: block.attentionNorm.bias, epsilon: epsilon,
-        into: normalized)
-      observe?(.attentionInput(layer: index), normalized.readOnly)
-      engine.linear(normalized.readOnly, block.queryKeyValue, into: queryKeyValue, epilogue: .store)
+      let attentionInput = normalized(x, block.attentionNorm, .attentionInput)
+      observe?(.attentionInput(layer: index), attentionInput.readOnly)
+      let queryKeyValue = storage.matrix(.queryKeyValue, rows, shape.queryWidth + 2 * shape.keyValueWidth)
+      engine.linear(attentionInput.readOnly, block.queryKeyValue, into: queryKeyValue, epilogue: .store)
+      let queries = queryKeyValue.columns(0..<shape.queryWidth)
+      let keys = queryKeyValue.columns(shape.queryWidth..<shape.queryWidth + shape.keyValueWidth)
+      let values = queryKeyValue.columns(
+        shape.queryWidth + shape.keyValueWidth..<shape.queryWidth + 2 * shape.keyValueWidth)
+
+      // q, k = norm(q), norm(k), turned by their positions
+      if let norm = block.queryNorm { normalizeHeads(queries, norm, engine: engine) }
+      if let norm = block.keyNorm { normalizeHeads(keys, norm, engine: engine) }
+      if let rotary = configuration.layers[index].rotary {
+        let (cosines, sines) = rotations[rotary]
+        for heads in [queries, keys] {
+          engine.rotate(
+            heads, cosines: cosines, sines: sines, dimension: shape.headDimension,
+            pairing: configuration.rotaryEmbeddings[rotary].pairing)
+        }
+      }
       observe?(.queryKeyValue(layer: index), queryKeyValue.readOnly)
 
-      // x += (softmax(s·q·Kᵀ)·V)·W + b
-      engine.store(
-        keys: keys.readOnly, values: values.readOnly, in: layer, at: pass.writes, shape: shape)
-      engine.attention(
-        queries: queries.readOnly, layer: layer, plan: pass.plan, shape: shape,
-        scale: configuration.attentionScale(layer: index), into: attended)
+      // a = softmax(score(q, K))·V
+      let attended = storage.matrix(.attended, rows, shape.queryWidth)
+      for segment in pass.segments {
+        engine.store(
+          keys: keys.rows(segment.rows).readOnly, values: values.rows(segment.rows).readOnly, in: layer,
+          at: segment.writes, shape: shape)
+        engine.attention(
+          queries: queries.rows(segment.rows).readOnly, layer: layer, plan: segment.plan, shape: shape,
+          scoring: configuration.attentionScoring(layer: index), into: attended.rows(segment.rows))
+      }
       observe?(.attended(layer: index), attended.readOnly)
-      engine.linear(attended.readOnly, block.attentionOutput, into: x, epilogue: .add)
+
+      // A parallel block's feed-forward maps read what attention reads, not what it writes.
+      let parallelInput =
+        configuration.isParallel
+        ? block.feedForwardNorm.map { normalized(x, $0, .feedForwardInput) } ?? attentionInput : nil
+
+      // x += a·W + b
+      if configuration.residualFollowsNorm { engine.copy(attentionInput.readOnly, into: x) }
+      addBranch(block.attentionPostNorm, to: x) { target, epilogue in
+        engine.linear(attended.readOnly, block.attentionOutput, into: target, epilogue: epilogue)
+      }
       observe?(.afterAttention(layer: index), x.readOnly)
 
       // x += f(norm(x)·W + b)·W + b
-      engine.layerNorm(
-        x.readOnly, weight: block.feedForwardNorm.weight, bias: block.feedForwardNorm.bias, epsilon: epsilon,
-        into: normalized)
-      observe?(.feedForwardInput(layer: index), normalized.readOnly)
-      engine.linear(
-        normalized.readOnly, block.feedForwardInput, into: hidden,
-        epilogue: .activate(configuration.activation))
-      observe?(.activated(layer: index), hidden.readOnly)
-      engine.linear(hidden.readOnly, block.feedForwardOutput, into: x, epilogue: .add)
+      let feedForwardInput = parallelInput ?? normalized(x, block.feedForwardNorm, .feedForwardInput)
+      observe?(.feedForwardInput(layer: index), feedForwardInput.readOnly)
+      if configuration.residualFollowsNorm { engine.copy(feedForwardInput.readOnly, into: x) }
+      addBranch(block.feedForwardPostNorm, to: x) { target, epilogue in
+        switch block.feedForward {
+        case .dense(let maps):
+          let activated = activated(feedForwardInput.readOnly, maps, engine: engine, storage: storage)
+          observe?(.activated(layer: index), activated.readOnly)
+          engine.linear(activated.readOnly, maps.output, into: target, epilogue: epilogue)
+        case .experts(let router, let experts):
+          mix(
+            feedForwardInput.readOnly, router, experts, into: target, epilogue: epilogue, engine: engine,
+            storage: storage)
+        }
+      }
       observe?(.block(layer: index), x.readOnly)
     }
 
-    // logits = norm(x)·Wᵀ, for the rows that are asked for
+    // logits = cap(s·norm(x)·Wᵀ), for the rows that are asked for
     let wanted = observe == nil ? scored : 0..<rows
-    engine.layerNorm(
-      x.rows(wanted).readOnly, weight: weights.finalNorm.weight, bias: weights.finalNorm.bias,
-      epsilon: epsilon,
-      into: normalized.rows(wanted))
-    observe?(.finalNorm, normalized.readOnly)
+    guard !wanted.isEmpty else { return }
+    var output = normalized(x.rows(wanted), weights.finalNorm, .finalNorm)
+    if let projection = weights.outputProjection {
+      let projected = storage.matrix(.outputProjection, output.rows, projection.outputs)
+      engine.linear(output.readOnly, projection, into: projected, epilogue: .store)
+      output = projected
+    }
+    observe?(.finalNorm, output.readOnly)
     guard !scored.isEmpty else { return }
-    engine.linear(normalized.rows(scored).readOnly, weights.head, into: logits, epilogue: .store)
+    output = output.rows(scored.lowerBound - wanted.lowerBound..<scored.upperBound - wanted.lowerBound)
+    engine.linear(output.readOnly, weights.head, into: logits, epilogue: .store)
+    if configuration.logitScale != 1 { engine.scale(logits, by: configuration.logitScale) }
+    if let cap = configuration.logitSoftCap { engine.softCap(logits, cap: cap) }
+  }
+
+  // MARK: Parts
+
+  /// s·E[token] + P[position], normalised and mapped to the residual stream where the model does that.
+  private func embed(
+    _ pass: ForwardPass, engine: any ComputeEngine, storage: any ActivationStorage
+  ) -> MutableMatrixView {
+    let rows = pass.tokens.count
+    let x = storage.matrix(.residual, rows, configuration.hiddenSize)
+    let table = MatrixView(
+      weights.tokenEmbedding, rows: configuration.vocabularySize, columns: configuration.embeddingSize)
+    if let projection = weights.embeddingProjection {
+      let narrow = storage.matrix(.embedding, rows, configuration.embeddingSize)
+      engine.embed(pass.tokens, table: table, into: narrow, accumulate: false)
+      if configuration.embeddingScale != 1 { engine.scale(narrow, by: configuration.embeddingScale) }
+      engine.linear(narrow.readOnly, projection, into: x, epilogue: .store)
+    } else {
+      engine.embed(pass.tokens, table: table, into: x, accumulate: false)
+      if configuration.embeddingScale != 1 { engine.scale(x, by: configuration.embeddingScale) }
+    }
+    if let positions = configuration.learnedPositions, let embedding = weights.positionEmbedding {
+      engine.embed(
+        pass.positions.map { $0 + positions.offset },
+        table: MatrixView(
+          embedding, rows: positions.count + positions.offset, columns: configuration.hiddenSize),
+        into: x, accumulate: true)
+    }
+    if let norm = weights.embeddingNorm { engine.normalize(x.readOnly, norm, into: x) }
+    return x
+  }
+
+  /// Cosines and sines of the rows' positions, for each rotary embedding.
+  private func rotations(
+    for pass: ForwardPass, storage: any ActivationStorage
+  ) -> [(cosines: MatrixView, sines: MatrixView)] {
+    let embeddings = configuration.rotaryEmbeddings
+    guard !embeddings.isEmpty else { return [] }
+    let rows = pass.tokens.count
+    // One piece of memory for all, because each is needed until the last block.
+    let total = embeddings.reduce(0) { $0 + $1.dimension / 2 }
+    let cosines = storage.matrix(.cosines, rows, total)
+    let sines = storage.matrix(.sines, rows, total)
+    var start = 0
+    return embeddings.map { embedding in
+      let columns = start..<start + embedding.dimension / 2
+      start = columns.upperBound
+      let (cosine, sine) = (cosines.columns(columns), sines.columns(columns))
+      embedding.fill(
+        positions: pass.positions,
+        frequencies: embedding.inverseFrequencies(sequenceLength: pass.sequenceLength),
+        cosines: cosine, sines: sine)
+      return (cosine.readOnly, sine.readOnly)
+    }
+  }
+
+  private func normalizeHeads(_ x: MutableMatrixView, _ norm: NormalizationWeight, engine: any ComputeEngine)
+  {
+    let dimension = configuration.attention.headDimension
+    switch configuration.queryKeyNormalization?.extent {
+    case .head: engine.normalizeHeads(x, norm, dimension: dimension, weightStride: 0)
+    case .ownHead: engine.normalizeHeads(x, norm, dimension: dimension, weightStride: dimension)
+    case .all: engine.normalize(x.readOnly, norm, into: x)
+    case nil: preconditionFailure("a norm of queries or keys that the configuration does not know")
+    }
+  }
+
+  /// f(x·W + b), or f(x·W₁ + b₁)·(x·W₂ + b₂).
+  private func activated(
+    _ x: MatrixView, _ maps: FeedForwardMaps, engine: any ComputeEngine, storage: any ActivationStorage
+  ) -> MutableMatrixView {
+    let inner = maps.output.inputs
+    let activated = storage.matrix(.activated, x.rows, inner)
+    if configuration.isGated {
+      let both = storage.matrix(.gated, x.rows, 2 * inner)
+      engine.linear(x, maps.input, into: both, epilogue: .store)
+      engine.activateGated(
+        gate: both.columns(0..<inner).readOnly, up: both.columns(inner..<2 * inner).readOnly, into: activated,
+        activation: configuration.activation)
+    } else {
+      engine.linear(x, maps.input, into: activated, epilogue: .activate(configuration.activation))
+    }
+    return activated
+  }
+
+  /// Σ share·expert(x) over the experts that the router chooses for each row.
+  ///
+  /// - SeeAlso: arXiv:2401.04088
+  private func mix(
+    _ x: MatrixView, _ router: LinearWeight, _ experts: [FeedForwardMaps], into y: MutableMatrixView,
+    epilogue: LinearEpilogue, engine: any ComputeEngine, storage: any ActivationStorage
+  ) {
+    guard let settings = configuration.experts else { preconditionFailure("experts without a configuration") }
+    let scores = storage.matrix(.router, x.rows, experts.count)
+    engine.linear(x, router, into: scores, epilogue: .store)
+    let shares = engine.route(
+      scores, count: settings.perToken, isNormalized: settings.normalizesShares)
+    var rows = [[Int]](repeating: [], count: experts.count)
+    var weights = [[Float]](repeating: [], count: experts.count)
+    for (index, share) in shares.enumerated() {
+      rows[share.expert].append(index / settings.perToken)
+      weights[share.expert].append(share.share)
+    }
+    if epilogue == .store { engine.clear(y) }
+    for (expert, maps) in experts.enumerated() where !rows[expert].isEmpty {
+      let input = storage.matrix(.expertInput, rows[expert].count, x.columns)
+      engine.gather(x, rows: rows[expert], into: input)
+      let activated = activated(input.readOnly, maps, engine: engine, storage: storage)
+      let output = storage.matrix(.expertOutput, rows[expert].count, y.columns)
+      engine.linear(activated.readOnly, maps.output, into: output, epilogue: .store)
+      engine.scatterAdd(output.readOnly, rows: rows[expert], shares: weights[expert], to: y)
+    }
   }
 }

@@ -22,36 +22,26 @@ public struct RandomWeights {
       throw DecoderError.memory(bytes: .max, purpose: "the weights")
     }
     self.description = description
-    let family = description.family
-    let configuration = description.configuration
-    // Sorted: the order of a dictionary changes from run to run, and with it would the weights.
-    for (slot, declaration) in family.tensors.sorted(by: { $0.value.name < $1.value.name }) {
-      if declaration.isOptional, slot != .headWeight || configuration.tiesWordEmbeddings { continue }
-      add(declaration, layer: 0, isNorm: slot == .finalNormWeight, seed: seed)
-    }
-    for layer in 0..<configuration.layerCount {
-      for (slot, declaration) in family.layerTensors.sorted(by: { $0.value.name < $1.value.name })
-      where !declaration.isOptional {
-        let isNorm = slot == .attentionNormWeight || slot == .feedForwardNormWeight
-        add(declaration, layer: layer, isNorm: isNorm, seed: seed)
-      }
-    }
+    let table = ParameterTable(description.family, description.configuration)
+    for parameter in table.parameters { add(parameter, seed: seed) }
   }
 
-  private mutating func add(_ declaration: WeightDeclaration, layer: Int, isNorm: Bool, seed: UInt64) {
-    let name =
-      (declaration.isPrefixed ? description.family.prefixes[0] : "")
-      + DecoderFamily.name(declaration.name, layer: layer)
-    let shape = declaration.shape(description.configuration)
-    let buffer = FloatBuffer(count: shape.reduce(1, *))
-    fill(buffer.elements, around: isNorm ? 1 : 0, seed: mixed(seed) ^ UInt64(names.count + 1))
-    tensors[name] = (shape, buffer)
-    names.append(name)
+  private mutating func add(_ parameter: Parameter, seed: UInt64) {
+    // Several parameters may share a tensor, as the experts of a layer do in some checkpoints.
+    for piece in parameter.pieces where tensors[piece.tensor] == nil {
+      let buffer = FloatBuffer(count: piece.shape.reduce(1, *))
+      fill(
+        buffer.elements,
+        around: parameter.kind == .normWeight ? 1 - description.configuration.normalization.offset : 0,
+        seed: mixed(seed) ^ UInt64(names.count + 1))
+      tensors[piece.tensor] = (piece.shape, buffer)
+      names.append(piece.tensor)
+    }
   }
 
   /// A decoder that uses these weights where they lie.
   public func makeDecoder() throws -> Decoder {
-    var loader = WeightLoader(
+    let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: self)
     return Decoder(
       configuration: description.configuration, weights: try loader.load(),

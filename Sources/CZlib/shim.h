@@ -1,0 +1,3 @@
+// zlib, for gzip streams. Only Corpora/Streams imports this module.
+#pragma once
+#include <zlib.h>
