@@ -38,7 +38,9 @@ public struct ChatTemplateSet: Sendable, Equatable {
         sources[String(entry.dropLast(6))] = try read(additional + "/" + entry)
       }
     }
-    if fileExists(base + "chat_template.jinja") { sources["default"] = try read(base + "chat_template.jinja") }
+    if fileExists(base + "chat_template.jinja") {
+      sources["default"] = try read(base + "chat_template.jinja")
+    }
     if sources.isEmpty { sources = try fromConfiguration(base + "tokenizer_config.json") }
     return sources.isEmpty ? nil : ChatTemplateSet(sources: sources)
   }
