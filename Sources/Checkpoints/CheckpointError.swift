@@ -49,7 +49,7 @@ public enum CheckpointError: Error, Equatable, CustomStringConvertible {
         + ", but '\(printable(shard, limit: 200))' holds it; index and files are of different models, download them again"
     case .notFloatingPoint(let path, let tensor, let type):
       "\(printable(path)): tensor '\(printable(tensor, limit: 200))' is \(type.rawValue), which is not converted to "
-        + "Float; save it as F32, F16, BF16 or F64"
+        + "Float; save it as F32, F16, BF16 or F64, or in GGUF as one of Q4_0 to Q6_K, IQ4 or MXFP4"
     case .notFinite(let path, let tensor, let element, let value):
       "\(printable(path)): tensor '\(printable(tensor, limit: 200))' holds \(value) at element \(element); "
         + "the weights are damaged or training diverged"

@@ -135,7 +135,9 @@ private struct HeaderReader {
     guard let typeName = typeName.string else {
       throw error(name, .field(name: "dtype", fault: "is \(typeName.kind) where a string is wanted"))
     }
-    guard let type = TensorType(rawValue: typeName) else { throw error(name, .unknownType(typeName)) }
+    guard let type = TensorType(rawValue: typeName), type.isSafetensors else {
+      throw error(name, .unknownType(typeName))
+    }
 
     let shape = try extents("shape", of: name, members)
     guard let elements = elementCount(of: shape) else { throw error(name, .shapeOverflow(shape: shape)) }

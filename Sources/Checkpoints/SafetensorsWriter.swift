@@ -104,6 +104,7 @@ public enum SafetensorsWriter {
       for tensor in ordered {
         guard tensor.name != "__metadata__" else { throw error(tensor, .reservedName) }
         guard names.insert(tensor.name).inserted else { throw error(tensor, .duplicate) }
+        guard tensor.type.isSafetensors else { throw error(tensor, .unknownType(tensor.type.rawValue)) }
         guard let elements = elementCount(of: tensor.shape) else {
           throw error(tensor, .shapeOverflow(shape: tensor.shape))
         }

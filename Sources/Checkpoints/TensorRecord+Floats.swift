@@ -18,7 +18,8 @@ extension TensorRecord {
   /// - Parameter destination: (elementCount), row-major.
   /// - Precondition: `destination` has exactly `elementCount` elements.
   /// - Throws: `CheckpointError.notFloatingPoint`, or `FileError.resized` when the file changed under the map.
-  /// - Accuracy: exact for F32, F16 (subnormals, infinities and NaN included) and BF16; F64 rounds to nearest.
+  /// - Accuracy: exact for F32, F16 (subnormals, infinities and NaN included) and BF16; F64 rounds to nearest;
+  ///   quantised blocks bit for bit as gguf-py.
   /// - Complexity: O(elements), at the speed of memory.
   public func copyFloats(into destination: UnsafeMutableBufferPointer<Float>) throws {
     precondition(
@@ -33,22 +34,27 @@ extension TensorRecord {
   /// - Parameters:
   ///   - range: positions in row-major order.
   ///   - destination: (range.count).
-  /// - Precondition: the range lies within the tensor.
+  /// - Precondition: the range lies within the tensor and consists of whole blocks.
   /// - Throws: as `copyFloats(into:)`.
   public func copyFloats(_ range: Range<Int>, into destination: UnsafeMutablePointer<Float>) throws {
     precondition(
       range.lowerBound >= 0 && range.upperBound <= elementCount,
       "tensor \(name): \(range) of \(elementCount) elements")
+    let blockLength = type.elementsPerBlock
+    precondition(
+      range.lowerBound % blockLength == 0 && range.count % blockLength == 0,
+      "tensor \(name): \(range) is not whole blocks of \(blockLength)")
     try checkConvertible()
     guard !range.isEmpty, let base = bytes.baseAddress else { return }
     try file.checkLength()
     // Safe: type and range are checked, so each leaf reads `range.count` elements within the file.
-    let source = base + range.lowerBound * type.bytesPerBlock
+    let source = base + range.lowerBound / blockLength * type.bytesPerBlock
     switch type {
     case .f32: UnsafeMutableRawPointer(destination).copyMemory(from: source, byteCount: range.count * 4)
     case .bf16: widenBFloat16(source, into: destination, count: range.count)
     case .f16: widenFloat16(source, into: destination, count: range.count)
-    default: narrowFloat64(source, into: destination, count: range.count)
+    case .f64: narrowFloat64(source, into: destination, count: range.count)
+    default: BlockDecoding.decode(type, source, into: destination, blocks: range.count / blockLength)
     }
   }
 
@@ -71,6 +77,7 @@ extension TensorRecord {
     try checkConvertible()
     guard elementCount > 0, let base = bytes.baseAddress else { return nil }
     try file.checkLength()
+    if type.elementsPerBlock > 1 { return firstNonFinite(inBlocksAt: base) }
     let size = type.bytesPerBlock
     // One test per block keeps the inner loops free of branches; a block fits the first-level cache, so that
     // the search within the block that has one is cheap.
@@ -89,9 +96,25 @@ extension TensorRecord {
   /// - Throws: `CheckpointError.notFinite` with the first such element, or as `copyFloats(into:)`.
   public func checkFinite() throws {
     guard let element = try firstNonFinite() else { return }
-    var value: Float = 0
-    try copyFloats(element..<element + 1, into: &value)
-    throw CheckpointError.notFinite(path: path, tensor: name, element: element, value: value)
+    let start = element / type.elementsPerBlock * type.elementsPerBlock
+    var values = [Float](repeating: 0, count: type.elementsPerBlock)
+    try copyFloats(start..<start + values.count, into: &values)
+    throw CheckpointError.notFinite(
+      path: path, tensor: name, element: element, value: values[element - start])
+  }
+
+  /// The same for quantised blocks: their scales tell, and only a block that they give away is decoded.
+  private func firstNonFinite(inBlocksAt base: UnsafeRawPointer) -> Int? {
+    let blockLength = type.elementsPerBlock
+    return withUnsafeTemporaryAllocation(of: Float.self, capacity: blockLength) { elements in
+      for block in 0..<elementCount / blockLength {
+        let source = base + block * type.bytesPerBlock
+        if BlockDecoding.isSurelyFinite(type, source) { continue }
+        BlockDecoding.decode(type, source, into: elements.baseAddress!, blocks: 1)
+        if let index = elements.firstIndex(where: { !$0.isFinite }) { return block * blockLength + index }
+      }
+      return nil
+    }
   }
 
   private func checkConvertible() throws {

@@ -10,6 +10,11 @@ struct AddedToken: Sendable, Equatable {
   var isNormalized = false
   /// Left out by decoding with `skipSpecialTokens`.
   var isSpecial = true
+
+  /// The same in every flag and byte.
+  func isSame(as other: AddedToken) -> Bool {
+    self == other && ExactText(content) == ExactText(other.content)
+  }
 }
 
 /// The added vocabulary: which tokens there are, their ids, and the search for them in a text.
@@ -21,15 +26,26 @@ struct AddedTokens: Sendable {
     var end: Int
   }
 
-  private(set) var ids: [String: UInt32] = [:]
+  private(set) var ids: [ExactText: UInt32] = [:]
   private(set) var tokens: [UInt32: AddedToken] = [:]
-  private(set) var specialContents: Set<String> = []
+  private var specialContents: Set<ExactText> = []
   /// The texts that tokens decode to: as they are looked for, hence normalised where the token is.
   private(set) var texts: [UInt32: String] = [:]
+  /// Special tokens are not looked for.
+  var splitsSpecialTokens = false
   private var special: [AddedToken] = []
   private var classic: [AddedToken] = []
   private var plainSearch = TokenSearch()
   private var normalizedSearch = TokenSearch()
+
+  /// The id of a token's text.
+  func id(for content: String) -> UInt32? { ids[ExactText(content)] }
+
+  /// Whether a text is that of a special token.
+  func isSpecial(_ content: String) -> Bool { specialContents.contains(ExactText(content)) }
+
+  /// The texts of all special tokens.
+  var specialTexts: [String] { specialContents.map(\.text) }
 
   /// Adds tokens as `tokenizers` does: one that the model has keeps its id, others are numbered on.
   ///
@@ -38,25 +54,25 @@ struct AddedTokens: Sendable {
   ///   - modelToken: the model's id of a text.
   mutating func add(_ new: [AddedToken], modelSize: Int, modelToken: (String) -> UInt32?) {
     for token in new where token.isSpecial && !token.content.isEmpty {
-      if specialContents.insert(token.content).inserted { special.append(token) }
+      if specialContents.insert(ExactText(token.content)).inserted { special.append(token) }
     }
     var highest = ids.values.max().map(Int.init)
     for token in new where !token.content.isEmpty {
-      if let id = ids[token.content], tokens[id] == token { continue }
+      if let id = id(for: token.content), tokens[id]?.isSame(as: token) == true { continue }
       let id =
-        ids[token.content] ?? modelToken(token.content)
+        self.id(for: token.content) ?? modelToken(token.content)
         ?? UInt32(highest.map { $0 >= modelSize || modelSize == 0 ? $0 + 1 : modelSize } ?? modelSize)
       highest = max(highest ?? 0, Int(id))
-      ids[token.content] = id
+      ids[ExactText(token.content)] = id
       tokens[id] = token
-      if !specialContents.contains(token.content) { classic.append(token) }
+      if !isSpecial(token.content) { classic.append(token) }
     }
   }
 
   /// Prepares the searches; call after the last `add`.
   mutating func prepare(normalize: ([UInt8]) throws -> [UInt8]) rethrows {
     for token in special + classic {
-      guard let id = ids[token.content] else { continue }
+      guard let id = id(for: token.content) else { continue }
       if token.isNormalized {
         normalizedSearch.add(try normalize(Array(token.content.utf8)), id)
       } else {
@@ -81,7 +97,9 @@ struct AddedTokens: Sendable {
     var segments: [Segment] = []
     var done = 0
     search.forEachMatch(in: text) { id, start, end in
-      guard let token = tokens[id] else { return }
+      guard let token = tokens[id], !(splitsSpecialTokens && isSpecial(token.content)) else {
+        return
+      }
       var start = start
       var end = end
       if token.isSingleWord {

@@ -143,4 +143,10 @@ struct ModelScratch {
   var symbols: [UInt32] = []
   var links: [PairMerging.Link] = []
   var queue: [PairMerging.Candidate] = []
+  /// Of a `Unigram`.
+  var steps: [Unigram.Step] = []
+  /// Of sentencepiece's own models.
+  var spans: [SentencePieceModel.Span] = []
+  var agenda: [SentencePieceModel.Candidate] = []
+  var floatSteps: [SentencePieceModel.Step] = []
 }

@@ -8,6 +8,10 @@ enum Decoder: Sendable {
   case metaspace(replacement: Unicode.Scalar, PreTokenizer.PrependScheme)
   case wordPiece(prefix: String, cleansUp: Bool)
   case bpeSuffix(String)
+  /// Connectionist temporal classification: repeated tokens once, padding away.
+  case connectionist(padding: String, delimiter: String, cleansUp: Bool)
+  /// All of sentencepiece's own decoding.
+  case sentencePiece(SentencePieceModel)
   /// No decoder declared: texts joined by spaces.
   case joinedBySpaces
 
@@ -28,6 +32,9 @@ enum Decoder: Sendable {
     case .metaspace(let replacement, let scheme): MetaspaceStage(replacement: replacement, scheme: scheme)
     case .wordPiece(let prefix, let cleansUp): WordPieceStage(prefix: prefix, cleansUp: cleansUp)
     case .bpeSuffix(let suffix): SuffixStage(suffix: suffix)
+    case .connectionist(let padding, let delimiter, let cleansUp):
+      ConnectionistStage(padding: padding, delimiter: delimiter, cleansUp: cleansUp)
+    case .sentencePiece(let model): SentencePieceStage(model: model)
     case .joinedBySpaces: JoinStage()
     }
   }

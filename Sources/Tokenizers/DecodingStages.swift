@@ -253,8 +253,9 @@ struct WordPieceStage: DecodingStage {
     switch piece {
     case .token(var token):
       if !isFirst {
-        if token.hasPrefix(prefix) {
-          token.removeFirst(prefix.count)
+        // By bytes: a mark behind the prefix makes no other prefix of it.
+        if token.utf8.starts(with: prefix.utf8) {
+          token = String(decoding: token.utf8.dropFirst(prefix.utf8.count), as: UTF8.self)
         } else {
           token = " " + token
         }
@@ -270,13 +271,15 @@ struct WordPieceStage: DecodingStage {
     if let fused { push(.token(fused), emit) }
   }
 
-  private static func cleanedUp(_ token: String) -> String {
-    let steps = [
-      (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
-      (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
-    ]
+  /// What is cleaned up in every token, in order.
+  static let cleanUps: [(String, String)] = [
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
+    (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+  ]
+
+  static func cleanedUp(_ token: String) -> String {
     var out = token
-    for (wanted, content) in steps {
+    for (wanted, content) in cleanUps {
       var stage = ReplaceStage(pattern: .text(Array(wanted.utf8)), content: content)
       stage.push(.token(out)) { if case .token(let text) = $0 { out = text } }
     }
@@ -309,6 +312,46 @@ struct SuffixStage: DecodingStage {
     held = nil
     var stage = ReplaceStage(pattern: .text(Array(suffix.utf8)), content: content)
     stage.push(.token(token), emit)
+  }
+}
+
+/// The first of equal neighbours, without padding, its delimiter as a space.
+struct ConnectionistStage: DecodingStage {
+  let padding: String
+  let delimiter: String
+  let cleansUp: Bool
+  private var last: String?
+  private var fused: String?
+
+  init(padding: String, delimiter: String, cleansUp: Bool) {
+    self.padding = padding
+    self.delimiter = delimiter
+    self.cleansUp = cleansUp
+  }
+
+  mutating func push(_ piece: DecodedPiece, _ emit: (DecodedPiece) -> Void) {
+    switch piece {
+    case .token(let token):
+      if let last, last.utf8.elementsEqual(token.utf8) { return }
+      last = token
+      var text = ConnectionistStage.replacing(padding, by: "", in: token)
+      if cleansUp {
+        text = ConnectionistStage.replacing(delimiter, by: " ", in: WordPieceStage.cleanedUp(text))
+      }
+      if !text.isEmpty { emit(.token(text)) }
+    case .part(let text): fused = (fused ?? "") + text
+    }
+  }
+
+  mutating func finish(_ emit: (DecodedPiece) -> Void) {
+    if let fused { push(.token(fused), emit) }
+  }
+
+  private static func replacing(_ wanted: String, by content: String, in token: String) -> String {
+    var out = token
+    var stage = ReplaceStage(pattern: .text(Array(wanted.utf8)), content: content)
+    stage.push(.token(token)) { if case .token(let text) = $0 { out = text } }
+    return out
   }
 }
 

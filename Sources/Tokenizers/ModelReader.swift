@@ -2,27 +2,91 @@ import JSON
 
 /// Reads the model of a tokenizer.json.
 enum ModelReader {
-  /// - Parameter feedsBytes: words reach the model as raw bytes.
+  /// - Parameters:
+  ///   - feedsBytes: words reach the model as raw bytes.
+  ///   - profile: what a class of transformers makes of the vocabulary instead of what is declared.
   static func model(
-    _ part: FieldReader, feedsBytes: Bool
+    _ part: FieldReader, feedsBytes: Bool, profile: TokenizerProfile? = nil, unknown: String? = nil
   ) throws -> (vocabulary: ModelVocabulary, model: Tokenizer.Storage.Model) {
     switch try type(of: part) {
-    case "BPE": return try bytePairs(part, unit: feedsBytes ? .byte : .character)
+    case "BPE":
+      let unit: BytePairEncoding.Unit = feedsBytes ? .byte : .character
+      return try bytePairs(part, unit: unit, profile?.model, unknown: unknown)
     case "WordLevel":
       let vocabulary = try vocabulary(part, unit: .character)
       let name = try part.string("unk_token")
       let model = WordLevel(
         vocabulary: vocabulary.table, unknown: vocabulary.id(for: name), unknownText: name)
       return (vocabulary, .wordLevel(model))
+    case "WordPiece":
+      let vocabulary = try vocabulary(part, unit: .character)
+      if profile != nil { return (vocabulary, wordPieces(vocabulary, unknown: unknown ?? "[UNK]")) }
+      let name = try part.string("unk_token")
+      let model = WordPiece(
+        vocabulary: vocabulary.table, prefix: try part.string("continuing_subword_prefix"),
+        maximumCharacters: try part.count("max_input_chars_per_word"), unknown: vocabulary.id(for: name),
+        unknownText: name)
+      return (vocabulary, .wordPiece(model))
+    case "Unigram": return try unigram(part, profile?.model)
     case let type: throw part.unsupported(type)
     }
   }
 
-  /// The declared type; old files leave it out, and merges tell a byte-pair encoding.
+  /// The declared type; old files leave it out, and the fields of a model tell which it is.
   static func type(of part: FieldReader) throws -> String {
     if let type = try part.optionalString("type") { return type }
-    guard part["merges"] != nil else { throw part.malformed("type", "is missing") }
-    return "BPE"
+    if part["merges"] != nil { return "BPE" }
+    if part["max_input_chars_per_word"] != nil { return "WordPiece" }
+    if part["vocab"]?.array != nil { return "Unigram" }
+    if part["unk_token"] != nil { return "WordLevel" }
+    throw part.malformed("type", "is missing")
+  }
+
+  /// BERT's own WordPiece.
+  static func wordPieces(_ vocabulary: ModelVocabulary, unknown: String) -> Tokenizer.Storage.Model {
+    .wordPiece(
+      WordPiece(
+        vocabulary: vocabulary.table, prefix: "##", maximumCharacters: 100,
+        unknown: vocabulary.id(for: unknown),
+        unknownText: unknown))
+  }
+
+  private static func unigram(
+    _ part: FieldReader, _ rebuilt: TokenizerProfile.Model?
+  ) throws -> (vocabulary: ModelVocabulary, model: Tokenizer.Storage.Model) {
+    let field = part.name("vocab")
+    var tokens: [(text: String, id: UInt32)] = []
+    var scores: [Double] = []
+    for (index, value) in try part.array("vocab").enumerated() {
+      guard let pair = value.array, pair.count == 2, case .string(let text) = pair[0],
+        let score = pair[1].double, score.isFinite
+      else {
+        throw TokenizerError.malformed(
+          file: part.file, field: "\(field)[\(index)]", reason: "is not a token and its score")
+      }
+      tokens.append((text, UInt32(index)))
+      scores.append(RustNumber.parsed(score))
+    }
+    var unknown = part["unk_id"] == nil ? nil : try part.count("unk_id")
+    var fallsBack = try part.bool("byte_fallback", default: false)
+    if case .unigram(let id) = rebuilt { (unknown, fallsBack) = (id, false) }
+    if let unknown, unknown >= tokens.count {
+      throw part.malformed("unk_id", "is \(unknown) in a vocabulary of \(tokens.count) tokens")
+    }
+    let vocabulary = try ModelVocabulary(
+      tokens, unit: .character, keepsRepeated: true, file: part.file, field: field)
+    let model = Unigram(
+      vocabulary: vocabulary.table, scores: scores, unknown: unknown.map { UInt32($0) },
+      fallback: fallsBack ? fallbackTokens(vocabulary) : nil)
+    return (vocabulary, .unigram(model))
+  }
+
+  /// The tokens `<0x00>`…`<0xFF>`, `missing` where there is none.
+  static func fallbackTokens(_ vocabulary: ModelVocabulary) -> [UInt32] {
+    let digits = Array("0123456789ABCDEF")
+    return (0..<256).map {
+      vocabulary.id(for: "<0x\(digits[$0 >> 4])\(digits[$0 & 15])>") ?? BytePairEncoding.missing
+    }
   }
 
   private static func vocabulary(_ part: FieldReader, unit: BytePairEncoding.Unit) throws -> ModelVocabulary {
@@ -50,7 +114,8 @@ enum ModelReader {
   }
 
   private static func bytePairs(
-    _ part: FieldReader, unit: BytePairEncoding.Unit
+    _ part: FieldReader, unit: BytePairEncoding.Unit, _ rebuilt: TokenizerProfile.Model?,
+    unknown name: String?
   ) throws -> (vocabulary: ModelVocabulary, model: Tokenizer.Storage.Model) {
     if let value = part["dropout"] {
       guard let dropout = value.double else {
@@ -60,6 +125,14 @@ enum ModelReader {
       guard dropout == 0 else { throw part.malformed("dropout", "is \(dropout); set it to null to encode") }
     }
     let vocabulary = try vocabulary(part, unit: unit)
+    if case .bytePairs(let hasUnknown, let fusesUnknown, let fallsBack) = rebuilt {
+      let merges = try mergeTable(
+        merges: try part.array("merges"), vocabulary, prefix: "", file: part.file, field: part.name("merges"))
+      let model = bytePairs(
+        vocabulary, merges, unknown: hasUnknown ? name : nil, fusesUnknown: fusesUnknown, fallsBack: fallsBack
+      )
+      return (vocabulary, .bytePairs(model))
+    }
     let prefix = try part.optionalString("continuing_subword_prefix") ?? ""
     let merges = try mergeTable(
       merges: try part.array("merges"), vocabulary, prefix: prefix, file: part.file,
@@ -86,13 +159,11 @@ enum ModelReader {
         withUnsafeBytes(of: UInt8(byte)) { vocabulary.table.find($0.bindMemory(to: UInt8.self)) ?? missing }
       }
     }
-    let digits = Array("0123456789ABCDEF")
-    let fallback = (0..<256).map { vocabulary.id(for: "<0x\(digits[$0 >> 4])\(digits[$0 & 15])>") ?? missing }
     let unknownID = unknown.flatMap { vocabulary.id(for: $0) }
     return BytePairEncoding(
       unit: unit, vocabulary: vocabulary.table, merges: merges, byteTokens: byteTokens,
       hasAllBytes: unit == .byte && prefix.isEmpty && suffix.isEmpty && !byteTokens.contains(missing),
-      fallback: fallsBack ? fallback : nil, unknown: unknownID, fusesUnknown: fusesUnknown,
+      fallback: fallsBack ? fallbackTokens(vocabulary) : nil, unknown: unknownID, fusesUnknown: fusesUnknown,
       missingUnknown: unknownID == nil ? unknown : nil, prefix: affix(prefix, unit),
       suffix: affix(suffix, unit),
       ignoresMerges: ignoresMerges, hasSharedTokens: vocabulary.hasSharedIDs)

@@ -5,7 +5,7 @@ final class ModelVocabulary: @unchecked Sendable {
   /// Keys in the form that the model meets them.
   let table: StringTable
   /// Tokens that no byte-level word can be, because a character is not of the alphabet.
-  private var others: [String: UInt32] = [:]
+  private var others: [ExactText: UInt32] = [:]
   private var otherTexts: [String] = []
   /// By id: an entry of `table`, −1 for none, −2 − n for `otherTexts[n]`.
   private var entries: [Int32]
@@ -15,16 +15,19 @@ final class ModelVocabulary: @unchecked Sendable {
   var size: Int { entries.count }
   /// Two texts have the same id.
   private(set) var hasSharedIDs = false
+  private let keepsRepeated: Bool
 
   /// - Parameters:
   ///   - tokens: texts and ids; of a repeated text the last counts.
   ///   - unit: `.byte` when the words reach the model as raw bytes.
+  ///   - keepsRepeated: the other ids of a repeated text still decode to it.
   /// - Throws: `TokenizerError.malformed` for an id out of all proportion.
   init(
-    _ tokens: some Collection<(text: String, id: UInt32)>, unit: BytePairEncoding.Unit, file: String,
-    field: String
+    _ tokens: some Collection<(text: String, id: UInt32)>, unit: BytePairEncoding.Unit,
+    keepsRepeated: Bool = false, file: String, field: String
   ) throws {
     self.unit = unit
+    self.keepsRepeated = keepsRepeated
     table = StringTable(capacity: tokens.count, bytes: 8 * tokens.count)
     let highest = tokens.lazy.map(\.id).max().map(Int.init) ?? -1
     guard highest < max(1 << 22, 64 * tokens.count) else {
@@ -47,7 +50,7 @@ final class ModelVocabulary: @unchecked Sendable {
         }
       }
       if !isMapped {
-        others[text] = id
+        others[ExactText(text)] = id
         otherTexts.append(text)
         if entries[Int(id)] != -1 { hasSharedIDs = true }
         entries[Int(id)] = -1 - Int32(otherTexts.count)
@@ -60,7 +63,7 @@ final class ModelVocabulary: @unchecked Sendable {
     if let previous {
       // A repeated text: its entry is found by its old id, which now names nothing.
       let known = entries[Int(previous)]
-      if previous != id { entries[Int(previous)] = -1 }
+      if previous != id, !keepsRepeated { entries[Int(previous)] = -1 }
       entries[Int(id)] = known
     } else {
       entries[Int(id)] = entry
@@ -78,7 +81,7 @@ final class ModelVocabulary: @unchecked Sendable {
     guard unit == .byte else { return table.find(text) }
     return ByteAlphabet.withBytes(of: text) { mapped in
       if let mapped { return table.find(mapped) }
-      return others.isEmpty ? nil : others[String(decoding: text, as: UTF8.self)]
+      return others.isEmpty ? nil : others[ExactText(String(decoding: text, as: UTF8.self))]
     }
   }
 

@@ -17,6 +17,26 @@ enum PipelineReader {
       return prefix.isEmpty ? [] : [.prepend(prefix)]
     case "Strip": return [.strip(left: try part.bool("strip_left"), right: try part.bool("strip_right"))]
     case "StripAccents": return [.stripAccents]
+    case "Nmt": return [.nmt]
+    case "ByteLevel": return [.byteLevel]
+    case "BertNormalizer":
+      let lowercases = try part.bool("lowercase")
+      return [
+        .bert(
+          BertNormalizer(
+            cleansText: try part.bool("clean_text"),
+            handlesChineseCharacters: try part.bool("handle_chinese_chars"),
+            stripsAccents: try part.bool("strip_accents", default: lowercases), lowercases: lowercases))
+      ]
+    case "Precompiled":
+      let field = "precompiled_charsmap"
+      guard let blob = Base64.decode(try part.string(field)) else {
+        throw part.malformed(field, "is not base64")
+      }
+      return [
+        .precompiled(
+          try Charsmap(blob, requiresWholeBlocks: false, file: part.file, field: part.name(field)))
+      ]
     default: throw part.unsupported(type)
     }
   }
@@ -73,6 +93,12 @@ enum PipelineReader {
     case "Digits": return .digits(individually: try part.bool("individual_digits", default: false))
     case "Punctuation": return .punctuation(try part.choice("behavior", default: .isolated))
     case "CharDelimiterSplit": return .delimiter(Array(String(try part.scalar("delimiter")).utf8))
+    case "BertPreTokenizer": return .bert
+    case "UnicodeScripts": return .unicodeScripts
+    case "FixedLength":
+      let length = try part.count("length", default: 5)
+      guard length > 0 else { throw part.malformed("length", "is 0; give how many characters make a piece") }
+      return .fixedLength(length)
     case "Metaspace":
       let (replacement, scheme) = try metaspace(part)
       return .metaspace(
@@ -88,11 +114,15 @@ enum PipelineReader {
   }
 
   private static func metaspace(_ part: FieldReader) throws -> (Unicode.Scalar, PreTokenizer.PrependScheme) {
-    // Files from before `prepend_scheme` say `add_prefix_space`.
-    let legacy = try part.bool("add_prefix_space", default: true)
-    return (
-      try part.scalar("replacement"), try part.choice("prepend_scheme", default: legacy ? .always : .never)
-    )
+    let scheme: PreTokenizer.PrependScheme = try part.choice("prepend_scheme", default: .always)
+    // Files from before `prepend_scheme` say `add_prefix_space`; false with another scheme is refused by `tokenizers`.
+    if part["add_prefix_space"] != nil, try !part.bool("add_prefix_space"), part["prepend_scheme"] != nil,
+      scheme != .never
+    {
+      throw part.malformed("add_prefix_space", "is false, but prepend_scheme is \(scheme.rawValue)")
+    }
+    let isPrepended = try part.bool("add_prefix_space", default: true)
+    return (try part.scalar("replacement"), isPrepended ? scheme : .never)
   }
 
   // MARK: Post-processors
@@ -170,6 +200,12 @@ enum PipelineReader {
     case "WordPiece":
       return [.wordPiece(prefix: try part.string("prefix"), cleansUp: try part.bool("cleanup"))]
     case "BPEDecoder": return [.bpeSuffix(try part.string("suffix"))]
+    case "CTC":
+      return [
+        .connectionist(
+          padding: try part.string("pad_token"), delimiter: try part.string("word_delimiter_token"),
+          cleansUp: try part.bool("cleanup"))
+      ]
     default: throw part.unsupported(type)
     }
   }

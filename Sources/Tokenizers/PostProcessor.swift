@@ -9,8 +9,10 @@ struct PostProcessor: Sendable {
   /// Templates applied one after another, each around what the one before made.
   var templates: [[Item]] = []
 
-  /// The tokens with the special ones added.
-  func apply(to tokens: [Int]) -> [Int] {
+  /// The tokens as the templates arrange them.
+  ///
+  /// - Parameter addSpecialTokens: without it the templates' own tokens are left out, and no more than those.
+  func apply(to tokens: [Int], addSpecialTokens: Bool) -> [Int] {
     var tokens = tokens
     for template in templates where template != [.sequence] {
       var next: [Int] = []
@@ -18,7 +20,7 @@ struct PostProcessor: Sendable {
       for item in template {
         switch item {
         case .sequence: next += tokens
-        case .tokens(let ids): next += ids.map(Int.init)
+        case .tokens(let ids): if addSpecialTokens { next += ids.map(Int.init) }
         }
       }
       tokens = next

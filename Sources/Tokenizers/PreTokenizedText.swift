@@ -21,16 +21,16 @@ struct PreTokenizedText {
   /// The bytes of all pieces; owned by the caller or by `owned`.
   private(set) var text: UnsafeBufferPointer<UInt8>
   private(set) var pieces: [Piece]
-  /// The first piece begins where the whole text begins.
-  let beginsText: Bool
+  /// How many bytes at the front come from the first character of the whole text.
+  private(set) var beginning: Int
   private var owned: UnsafeMutableBufferPointer<UInt8>?
   private var cuts: [Piece] = []
   private var marked: [(start: UInt32, end: UInt32, isMatch: Bool)] = []
 
   /// One piece that is the whole of a text of less than 2 GiB, which must outlive this value.
-  init(_ text: UnsafeBufferPointer<UInt8>, beginsText: Bool) {
+  init(_ text: UnsafeBufferPointer<UInt8>, beginning: Int) {
     self.text = text
-    self.beginsText = beginsText
+    self.beginning = beginning
     pieces = text.isEmpty ? [] : [Piece(start: 0, end: UInt32(text.count))]
   }
 
@@ -42,6 +42,15 @@ struct PreTokenizedText {
   func bytes(_ piece: Piece) -> UnsafeBufferPointer<UInt8> {
     UnsafeBufferPointer(
       start: text.baseAddress! + Int(piece.start), count: Int(piece.end) &- Int(piece.start))
+  }
+
+  /// Calls the body with the bytes of each piece and how many they are.
+  @inline(__always)
+  func forEachWord(_ body: (UnsafePointer<UInt8>, Int) throws -> Void) rethrows {
+    for piece in pieces {
+      // Safe: pieces are never empty and lie within the text.
+      try body(text.baseAddress! + Int(piece.start), Int(piece.end) &- Int(piece.start))
+    }
   }
 
   /// Replaces the pieces by those that the body appends for each of them (offsets into `text`).
@@ -137,17 +146,29 @@ struct PreTokenizedText {
     }
   }
 
-  /// Rewrites every piece: the body appends the new bytes of one to the buffer.
-  mutating func rewrite(_ body: (Int, UnsafeBufferPointer<UInt8>, inout [UInt8]) -> Void) {
+  /// Rewrites every piece: the body appends the new bytes of one to the buffer; it is told whether the piece comes
+  /// from the beginning of the whole text.
+  mutating func rewrite(_ body: (Bool, UnsafeBufferPointer<UInt8>, inout [UInt8]) -> Void) {
     var buffer: [UInt8] = []
     buffer.reserveCapacity(text.count + text.count / 2 + 16)
     var next: [Piece] = []
     next.reserveCapacity(pieces.count)
-    for (index, piece) in pieces.enumerated() {
+    var newBeginning = 0
+    for piece in pieces {
       let start = UInt32(buffer.count)
-      body(index, bytes(piece), &buffer)
+      let bytes = bytes(piece)
+      let isBeginning = piece.start < beginning
+      if isBeginning {
+        // What the front alone becomes, at the place where the piece will lie.
+        let front = min(bytes.count, beginning - Int(piece.start))
+        body(true, UnsafeBufferPointer(rebasing: bytes[..<front]), &buffer)
+        newBeginning = buffer.count
+        buffer.removeLast(buffer.count - Int(start))
+      }
+      body(isBeginning, bytes, &buffer)
       if buffer.count > start { next.append(Piece(start: start, end: UInt32(buffer.count))) }
     }
+    beginning = newBeginning
     let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(1, buffer.count))
     _ = copy.initialize(from: buffer)
     owned?.deallocate()

@@ -23,6 +23,12 @@ enum PreTokenizer: Sendable {
   case punctuation(PreTokenizedText.DelimiterBehavior)
   case delimiter([UInt8])
   case metaspace(replacement: [UInt8], PrependScheme, splits: Bool)
+  /// White space removed, punctuation alone.
+  case bert
+  /// Runs of one script; kana and Han count as one, and spaces go with any.
+  case unicodeScripts
+  /// Pieces of so many characters.
+  case fixedLength(Int)
 
   /// Applies the step to every piece.
   func apply(to text: inout PreTokenizedText, scratch: RegexScratch) throws {
@@ -50,9 +56,22 @@ enum PreTokenizer: Sendable {
       text.split(behavior) { PreTokenizer.forEachScalar(in: $0, of: .punctuation, $1) }
     case .delimiter(let delimiter):
       text.split(.removed) { PreTokenizer.forEachOccurrence(of: delimiter, in: $0, $1) }
+    case .bert: text.cut { PreTokenizer.cutForBert($0, $1, &$2) }
+    case .unicodeScripts: text.cut { PreTokenizer.cutAtScripts($0, $1, &$2) }
+    case .fixedLength(let length):
+      text.cut { bytes, base, out in
+        var start = 0
+        while start < bytes.count {
+          var end = start
+          for _ in 0..<length where end < bytes.count {
+            end += UTF8Bytes.scalar(bytes.baseAddress!, end).length
+          }
+          out.append(.init(start: base + UInt32(start), end: base + UInt32(end)))
+          start = end
+        }
+      }
     case .metaspace(let replacement, let scheme, let splits):
-      let beginsText = text.beginsText
-      text.rewrite { index, bytes, out in
+      text.rewrite { isBeginning, bytes, out in
         let start = out.count
         for byte in bytes {
           if byte == UInt8(ascii: " ") {
@@ -62,7 +81,7 @@ enum PreTokenizer: Sendable {
           }
         }
         let isMarked = out[start...].starts(with: replacement)
-        if !isMarked, scheme == .always || (scheme == .first && beginsText && index == 0) {
+        if !isMarked, scheme == .always || (scheme == .first && isBeginning) {
           out.insert(contentsOf: replacement, at: start)
         }
       }
@@ -84,6 +103,53 @@ enum PreTokenizer: Sendable {
     case .known(let known):
       text.split(behavior, inverted: inverted) { known.forEachMatch(in: $0, $1) }
     }
+  }
+
+  /// 0 a letter, 1 white space, 2 punctuation.
+  private static let bertKinds = CodePointTable([(.whitespace, 1), (.punctuation, 2)])
+
+  private static func cutForBert(
+    _ text: UnsafeBufferPointer<UInt8>, _ base: UInt32, _ out: inout [PreTokenizedText.Piece]
+  ) {
+    guard let bytes = text.baseAddress else { return }
+    let kinds = bertKinds
+    var start = 0
+    var at = 0
+    while at < text.count {
+      let (value, length) = UTF8Bytes.scalar(bytes, at)
+      let kind = kinds[value]
+      if kind != 0 {
+        if start < at { out.append(.init(start: base + UInt32(start), end: base + UInt32(at))) }
+        start = at + length
+        if kind == 2 { out.append(.init(start: base + UInt32(at), end: base + UInt32(start))) }
+      }
+      at += length
+    }
+    if start < at { out.append(.init(start: base + UInt32(start), end: base + UInt32(at))) }
+  }
+
+  private static let scriptNumbers = CodePointTable(runs: CodePointTable.scripts)
+
+  private static func cutAtScripts(
+    _ text: UnsafeBufferPointer<UInt8>, _ base: UInt32, _ out: inout [PreTokenizedText.Piece]
+  ) {
+    guard let bytes = text.baseAddress else { return }
+    let scripts = scriptNumbers
+    var start = -1
+    var last: UInt8 = 0
+    var at = 0
+    while at < text.count {
+      let (value, length) = UTF8Bytes.scalar(bytes, at)
+      let script = scripts[value]
+      if script != 0, script != last {
+        // What is in front of the first script belongs to no piece, as in `tokenizers`.
+        if start >= 0 { out.append(.init(start: base + UInt32(start), end: base + UInt32(at))) }
+        start = at
+        last = script
+      }
+      at += length
+    }
+    if start >= 0 { out.append(.init(start: base + UInt32(start), end: base + UInt32(at))) }
   }
 
   private static func forEachScalar(

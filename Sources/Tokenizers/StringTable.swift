@@ -133,6 +133,18 @@ final class StringTable: @unchecked Sendable {
       UnsafeBufferPointer(start: arena + Int(entries[index].start), count: Int(entries[index].count)))
   }
 
+  /// The bytes of an entry in the order of insertion; valid as long as the table, and until the next insertion.
+  func bytes(ofEntry index: Int) -> UnsafeBufferPointer<UInt8> {
+    precondition(index >= 0 && index < count, "entry \(index) of \(count)")
+    return UnsafeBufferPointer(start: arena + Int(entries[index].start), count: Int(entries[index].count))
+  }
+
+  /// The value of an entry in the order of insertion.
+  func value(ofEntry index: Int) -> UInt32 {
+    precondition(index >= 0 && index < count, "entry \(index) of \(count)")
+    return entries[index].value
+  }
+
   /// Makes room for one more entry of so many bytes.
   private func reserve(_ bytes: Int) {
     if count == entryCapacity {

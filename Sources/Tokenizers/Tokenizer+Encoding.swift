@@ -11,7 +11,9 @@ final class EncodingScratch {
   func trim() {
     let limit = 1 << 18
     if tokens.capacity > limit { tokens = [] }
-    if let symbols = model?.symbols.capacity, symbols > limit { model = nil }
+    if let model, max(model.symbols.capacity, model.steps.count, model.spans.capacity) > limit {
+      self.model = nil
+    }
   }
 }
 
@@ -67,7 +69,7 @@ extension Tokenizer {
       }
       return scratch.tokens.map(Int.init)
     }
-    return addSpecialTokens ? storage.postProcessor.apply(to: ids) : ids
+    return storage.postProcessor.apply(to: ids, addSpecialTokens: addSpecialTokens)
   }
 }
 
@@ -87,25 +89,45 @@ extension Tokenizer.Storage {
   fileprivate func encodeText(
     _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
   ) throws {
+    var beginning = 0
+    if beginsText, asksForBeginning { beginning = UTF8Bytes.scalar(text.baseAddress!, 0).length }
+    if normalizers.isEmpty { return try encodeNormalized(text, beginning, scratch) }
     var changed: [UInt8]?
     for normalizer in normalizers {
       if let current = changed {
-        changed =
-          try current.withUnsafeBufferPointer { try normalizer.apply(to: $0, scratch: scratch.regex) }
-          ?? current
+        let next = try current.withUnsafeBufferPointer {
+          try step(normalizer, $0, beginsText: beginsText, &beginning, scratch.regex)
+        }
+        if let next { changed = next }
       } else {
-        changed = try normalizer.apply(to: text, scratch: scratch.regex)
+        changed = try step(normalizer, text, beginsText: beginsText, &beginning, scratch.regex)
       }
     }
     if let changed {
-      try changed.withUnsafeBufferPointer { try encodeNormalized($0, beginsText: beginsText, scratch) }
+      try changed.withUnsafeBufferPointer { try encodeNormalized($0, beginning, scratch) }
     } else {
-      try encodeNormalized(text, beginsText: beginsText, scratch)
+      try encodeNormalized(text, beginning, scratch)
     }
   }
 
+  /// One normaliser, and what it does to the beginning.
+  private func step(
+    _ normalizer: Normalizer, _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ beginning: inout Int,
+    _ scratch: RegexScratch
+  ) throws -> [UInt8]? {
+    let result = try normalizer.apply(to: text, beginsText: beginsText, scratch: scratch)
+    if beginning > 0, let result {
+      let before = beginning
+      beginning = try result.withUnsafeBufferPointer {
+        try normalizer.beginning(before, of: text, in: $0, scratch: scratch)
+      }
+    }
+    return result
+  }
+
+  /// - Parameter beginning: how many bytes at the front come from the first character of the whole text.
   private func encodeNormalized(
-    _ text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+    _ text: UnsafeBufferPointer<UInt8>, _ beginning: Int, _ scratch: EncodingScratch
   ) throws {
     guard text.count <= Int(Int32.max) else {
       throw TokenizerError.unencodable(reason: "normalised, it has more than 2 GiB; encode it in parts")
@@ -115,15 +137,15 @@ extension Tokenizer.Storage {
         scratch.tokens.append(token)
       } else {
         let part = UnsafeBufferPointer(rebasing: text[segment.start..<segment.end])
-        try encodeWords(of: part, beginsText: beginsText && segment.start == 0, scratch)
+        try encodeWords(of: part, max(0, beginning - segment.start), scratch)
       }
     }
   }
 
   private func encodeWords(
-    of text: UnsafeBufferPointer<UInt8>, beginsText: Bool, _ scratch: EncodingScratch
+    of text: UnsafeBufferPointer<UInt8>, _ beginning: Int, _ scratch: EncodingScratch
   ) throws {
-    var cut = PreTokenizedText(text, beginsText: beginsText)
+    var cut = PreTokenizedText(text, beginning: beginning)
     defer { cut.deallocate() }
     for preTokenizer in preTokenizers { try preTokenizer.apply(to: &cut, scratch: scratch.regex) }
     // Held here while the words are encoded: a field of a shared object is checked at every access.
@@ -135,20 +157,19 @@ extension Tokenizer.Storage {
       scratch.tokens = tokens
       scratch.model = modelScratch
     }
+    var own = modelScratch ?? ModelScratch()
+    modelScratch = nil
+    defer { modelScratch = own }
+    // Chosen once: taking a model out of its case costs more than a short word.
     switch model {
     case .bytePairs(let model):
-      var own = modelScratch ?? ModelScratch()
-      modelScratch = nil
-      defer { modelScratch = own }
-      for piece in cut.pieces {
-        let word = cut.bytes(piece)
-        try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &own)
-      }
-    case .wordLevel(let model):
-      for piece in cut.pieces {
-        let word = cut.bytes(piece)
-        try model.encode(word.baseAddress!, word.count, into: &tokens)
-      }
+      try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
+    case .wordLevel(let model): try cut.forEachWord { try model.encode($0, $1, into: &tokens) }
+    case .wordPiece(let model):
+      try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
+    case .unigram(let model): try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
+    case .sentencePiece(let model):
+      try cut.forEachWord { try model.encode($0, $1, into: &tokens, scratch: &own) }
     }
   }
 }

@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// Turns text into tokens and back, exactly as Hugging Face's `tokenizers` does from the same files.
 ///
 /// The order of an encoding: added tokens are found, the text between them is normalised, cut into words by
@@ -11,6 +13,9 @@ public struct Tokenizer: Sendable {
     enum Model: Sendable {
       case bytePairs(BytePairEncoding)
       case wordLevel(WordLevel)
+      case wordPiece(WordPiece)
+      case unigram(Unigram)
+      case sentencePiece(SentencePieceModel)
     }
 
     let vocabulary: ModelVocabulary
@@ -24,11 +29,15 @@ public struct Tokenizer: Sendable {
     /// The ids that decoding leaves out.
     let specialIDs: Set<Int>
     let scratch = ScratchPool()
+    /// Tokens that end a generation, where the file itself says so.
+    let ends: [Int]
+    /// A pre-tokeniser wants to know whether a piece begins the text.
+    let asksForBeginning: Bool
 
     init(
       vocabulary: ModelVocabulary, model: Model, added: AddedTokens, normalizers: [Normalizer],
       preTokenizers: [PreTokenizer], postProcessor: PostProcessor, decoders: [Decoder],
-      namedTokens: [String: String]
+      namedTokens: [String: String], alsoSpecial: [Int] = [], ends: [Int] = []
     ) {
       self.vocabulary = vocabulary
       self.model = model
@@ -38,28 +47,46 @@ public struct Tokenizer: Sendable {
       self.postProcessor = postProcessor
       self.decoders = decoders
       self.namedTokens = namedTokens
+      self.ends = ends
+      asksForBeginning = preTokenizers.contains {
+        if case .metaspace(_, .first, _) = $0 { true } else { false }
+      }
       // Special by text, as `tokenizers` has it: an id of the model with the text of a special token is left
       // out too, and a special token that normalisation changed is not.
-      var special = Set<Int>()
-      for (id, text) in added.texts where added.specialContents.contains(text) { special.insert(Int(id)) }
-      for content in added.specialContents {
+      var special = Set(alsoSpecial)
+      for (id, text) in added.texts where added.isSpecial(text) { special.insert(Int(id)) }
+      for content in added.specialTexts {
         if let id = vocabulary.id(for: content), added.texts[id] == nil { special.insert(Int(id)) }
       }
       specialIDs = special
     }
   }
 
-  /// Loads a tokenizer as transformers' `AutoTokenizer` would.
+  /// Loads a tokenizer.
   ///
-  /// - Parameter folder: a folder with tokenizer.json (or vocab.json and merges.txt, which make a GPT-2 or
-  ///   Qwen2 tokenizer) and, beside it, tokenizer_config.json and special_tokens_map.json where there are
-  ///   any; or the path of a tokenizer.json, which then counts alone, as for `tokenizers` itself.
-  /// - Throws: `TokenizerError` naming the file and the field; `FileError` or `JSONDocumentError` for a file that
-  ///   cannot be read or is not JSON.
+  /// - Parameter path: a folder, from which the first of these counts:
+  ///   1. `tokenizer.json`, as transformers' `AutoTokenizer` reads it;
+  ///   2. `tokenizer.model` (`spiece.model`, `sentencepiece.bpe.model`), as the package `sentencepiece` reads it; with a tokenizer_config.json beside it the
+  ///      special tokens and flags of that apply too;
+  ///   3. `vocab.json` and `merges.txt`, a byte-level tokenizer of the class that the configuration names, or GPT-2's;
+  ///   4. `vocab.txt`, a vocabulary of BERT as transformers' `BertTokenizer` reads it.
+  ///
+  ///   tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json are read beside them. Or the
+  ///   path of one file, which counts alone: a `.gguf`, as llama.cpp reads it; a `.model`; a `.txt`; anything else
+  ///   is a tokenizer.json, as `tokenizers` itself reads it.
+  /// - Throws: `TokenizerError` naming the file and the field; `FileError`, `GGUFError` or `JSONDocumentError` for a
+  ///   file that cannot be read or is not of its format.
   /// - Note: `truncation` and `padding` of tokenizer.json are checked and, as by `AutoTokenizer`, not applied
   ///   to a single text.
-  public static func load(from folder: String) throws -> Tokenizer {
-    Tokenizer(storage: try TokenizerLoader.load(from: folder))
+  public static func load(from path: String) throws -> Tokenizer {
+    Tokenizer(storage: try TokenizerLoader.load(from: path))
+  }
+
+  /// The tokenizer in the metadata of a GGUF file, as llama.cpp reads it.
+  ///
+  /// - Throws: as `load(from:)`.
+  public static func load(from metadata: GGUFMetadata) throws -> Tokenizer {
+    Tokenizer(storage: try GGUFVocabulary.load(metadata))
   }
 
   /// The highest token id plus one, added tokens included.
@@ -121,7 +148,7 @@ public struct Tokenizer: Sendable {
 
   /// The id of a token's text as the vocabulary writes it.
   public func id(for token: String) -> Int? {
-    (storage.added.ids[token] ?? storage.vocabulary.id(for: token)).map(Int.init)
+    (storage.added.id(for: token) ?? storage.vocabulary.id(for: token)).map(Int.init)
   }
 
   /// Whether decoding with `skipSpecialTokens` leaves this token out.
@@ -135,6 +162,10 @@ public struct Tokenizer: Sendable {
   public var padding: Int? { named("pad_token") }
   /// The token of what the vocabulary does not have (`unk_token`).
   public var unknown: Int? { named("unk_token") }
+
+  /// The tokens at which a generation ends, where the tokenizer's own file names them: of a GGUF file, all that
+  /// llama.cpp stops at; empty for other files, whose model says it.
+  public var endsOfGeneration: [Int] { storage.ends }
 
   /// A token by its role as the configuration names it: `bos_token`, `sep_token`, `mask_token`.
   public func named(_ role: String) -> Int? { storage.namedTokens[role].flatMap { id(for: $0) } }

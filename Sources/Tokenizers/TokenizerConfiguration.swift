@@ -1,27 +1,40 @@
 import Checkpoints
 import JSON
 
-/// What tokenizer_config.json and its older companions say beside tokenizer.json.
+/// What tokenizer_config.json and its older companions say beside the tokenizer's own file.
 struct TokenizerConfiguration {
-  /// The tokenizer's class without the suffix `Fast`; it sets defaults.
-  var className: String?
+  /// The fields of tokenizer_config.json and of what is laid over them.
+  private(set) var fields: FieldReader
+  /// Whether there is any of these files.
+  private(set) var exists = false
+  /// The class that rebuilds the pipeline; `nil` when the tokenizer's file counts as it is.
+  var tokenizerClass: TokenizerClass?
   /// Special tokens by role, such as `eos_token`.
   var named: [(role: String, token: AddedToken)] = []
   /// Special tokens without a role.
   var extra: [AddedToken] = []
   /// Tokens to add before those, by id.
   var added: [(id: Int, token: AddedToken)] = []
-  var addsBeginOfSequence = false
-  var addsEndOfSequence = false
-  var addsPrefixSpace = false
-  var cleansUpSpaces = false
-  var cleansUpSpacesOfBytePairs = false
+  private(set) var addsBeginOfSequence = false
+  private(set) var addsEndOfSequence = false
+  private(set) var mentionsBeginFlag = false
+  private(set) var cleansUpSpaces = false
+  /// Special tokens in a text are cut like any text.
+  private(set) var splitsSpecialTokens = false
+  private(set) var cleansUpSpacesOfBytePairs = false
   /// Roles that some file mentions, be it with `null`.
   private var mentioned: Set<String> = []
 
   private static let roles = [
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
   ]
+
+  /// No files: what a class has by itself.
+  init(_ tokenizerClass: TokenizerClass) throws {
+    fields = FieldReader(JSONObject(), file: "tokenizer_config.json", path: "")
+    self.tokenizerClass = tokenizerClass
+    try applyClassDefaults()
+  }
 
   /// Reads what there is in a folder; all of it may be absent.
   init(folder: String) throws {
@@ -31,12 +44,14 @@ struct TokenizerConfiguration {
       fields = try FieldReader(JSONDocument.load(file), file: file, path: "").object
     }
     let reader = FieldReader(fields, file: file, path: "")
-    className = try reader.optionalString("tokenizer_class")
-    if className == nil { className = try TokenizerConfiguration.modelClass(folder) }
-    if let name = className, name.hasSuffix("Fast") { className = String(name.dropLast(4)) }
+    self.fields = reader
+    exists = fileExists(file) || fileExists(folder + "/special_tokens_map.json")
+    tokenizerClass = try TokenizerConfiguration.tokenizerClass(
+      declared: reader.optionalString("tokenizer_class"), folder)
+    splitsSpecialTokens = try reader.bool("split_special_tokens", default: false)
     addsBeginOfSequence = try reader.bool("add_bos_token", default: false)
+    mentionsBeginFlag = reader["add_bos_token"] != nil
     addsEndOfSequence = try reader.bool("add_eos_token", default: false)
-    addsPrefixSpace = try reader.bool("add_prefix_space", default: false)
     cleansUpSpaces = try reader.bool("clean_up_tokenization_spaces", default: false)
     cleansUpSpacesOfBytePairs = try reader.bool(
       "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", default: false)
@@ -50,21 +65,14 @@ struct TokenizerConfiguration {
     } else {
       try overlay(&fields, folder)
     }
-    try readSpecialTokens(FieldReader(fields, file: file, path: ""))
+    self.fields = FieldReader(fields, file: file, path: "")
+    try readSpecialTokens(self.fields)
     mentioned = Set(fields.members.map(\.key))
-    applyClassDefaults()
+    try applyClassDefaults()
   }
 
-  /// Whether the class builds its tokenizer anew from vocabulary and merges.
-  ///
-  /// It then takes the added tokens that the configuration lists, and not those of tokenizer.json.
-  var rebuildsAddedTokens: Bool {
-    let classes = [
-      "GPT2Tokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer", "LlamaTokenizer", "CodeLlamaTokenizer",
-      "GemmaTokenizer", "GPTNeoXTokenizer", "CohereTokenizer", "CodeGenTokenizer",
-    ]
-    return !added.isEmpty && className.map { classes.contains($0) } == true
-  }
+  /// Whether the class takes the added tokens that the configuration lists, and not those of tokenizer.json.
+  var rebuildsAddedTokens: Bool { !added.isEmpty && tokenizerClass != nil }
 
   /// Sets a role that no file mentions.
   mutating func setDefault(_ role: String, _ content: String) {
@@ -118,14 +126,14 @@ struct TokenizerConfiguration {
   }
 
   /// The class's own defaults, for roles that no file mentions (`null` counts as a mention).
-  mutating func applyClassDefaults() {
-    let defaults: [String]
-    switch className {
-    case "GPT2Tokenizer": defaults = ["unk_token", "bos_token", "eos_token"]
-    case "Qwen2Tokenizer": defaults = ["unk_token", "eos_token", "pad_token"]
-    default: defaults = []
+  mutating func applyClassDefaults() throws {
+    for (role, content) in tokenizerClass?.defaultTokens ?? [] { setDefault(role, content) }
+    named.sort { TokenizerConfiguration.order($0.role) < TokenizerConfiguration.order($1.role) }
+    if tokenizerClass == .t5, extra.isEmpty, !mentioned.contains("additional_special_tokens") {
+      let count = try fields.count("extra_ids", default: 100)
+      guard count < 1 << 20 else { throw fields.malformed("extra_ids", "is \(count), out of all proportion") }
+      extra = (0..<count).map { AddedToken(content: "<extra_id_\($0)>") }
     }
-    for role in defaults { setDefault(role, "<|endoftext|>") }
   }
 
   private static func order(_ role: String) -> Int { roles.firstIndex(of: role) ?? roles.count }
@@ -156,16 +164,30 @@ struct TokenizerConfiguration {
       isNormalized: try part.bool("normalized", default: !isSpecial), isSpecial: isSpecial)
   }
 
-  /// The class that transformers chooses by config.json where the tokenizer's files name none.
-  private static func modelClass(_ folder: String) throws -> String? {
+  /// The class that transformers chooses by the tokenizer's files and config.json.
+  private static func tokenizerClass(declared: String?, _ folder: String) throws -> TokenizerClass? {
     let file = folder + "/config.json"
-    guard fileExists(file) else { return nil }
-    let reader = try FieldReader(JSONDocument.load(file), file: file, path: "")
-    if let name = try reader.optionalString("tokenizer_class") { return name }
-    switch try reader.optionalString("model_type") {
-    case "gpt2", "gpt_neo", "gptj", "opt", "phi", "starcoder2": return "GPT2Tokenizer"
-    case "qwen2", "qwen2_moe", "qwen3", "qwen3_moe": return "Qwen2Tokenizer"
-    default: return nil
+    var modelClass: String?
+    var modelType: String?
+    if fileExists(file) {
+      let reader = try FieldReader(JSONDocument.load(file), file: file, path: "")
+      modelClass = try reader.optionalString("tokenizer_class")
+      modelType = try reader.optionalString("model_type")
     }
+    let json = folder + "/tokenizer.json"
+    let isByteLevel =
+      try (declared ?? modelClass)?.hasPrefix(TokenizerClass.llama.rawValue) == true && fileExists(json)
+      && readFile(json, acceptingPipes: false).withUnsafeBytes { contains("\"ByteLevel\"", $0) }
+    let name = TokenizerClass.chosen(
+      tokenizerClass: declared, modelClass: modelClass, modelType: modelType, isByteLevel: isByteLevel)
+    return name.flatMap { TokenizerClass(named: $0) }
+  }
+
+  private static func contains(_ wanted: String, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    var isFound = false
+    PreTokenizer.forEachOccurrence(of: Array(wanted.utf8), in: bytes.bindMemory(to: UInt8.self)) { _, _ in
+      isFound = true
+    }
+    return isFound
   }
 }

@@ -137,7 +137,8 @@ def gradients_as_saved(model: Any) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         for parameter, source in zip(holder.parameters(), model.parameters()):
             parameter.copy_(torch.zeros_like(source) if source.grad is None else source.grad)
-    return as_saved(holder)
+    order = {name: place for place, (name, _) in enumerate(model.named_parameters())}
+    return dict(sorted(as_saved(holder).items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def write_weights(folder: Path, recipe: Recipe, model: torch.nn.Module) -> None:
@@ -694,7 +695,11 @@ class Draft:
     def limit(self, settings: dict[str, Any]) -> int:
         new = effective(self.cases.model, settings, "max_new_tokens")
         total = effective(self.cases.model, settings, "max_length")
-        return self.length + new if new else total or min(self.length + 20, self.context)
+        # Without either, transformers adds 20 tokens, up to max_position_embeddings: which may be less than the model can
+        # do, or not be there. Such cases are given a length.
+        bounded = self.reach == self.context and hasattr(self.cases.model.config, "max_position_embeddings")
+        default = min(self.length + 20, self.context) if bounded else self.reach + 1
+        return self.length + new if new else total or default
 
     def new(self, wanted: int) -> int:
         """A number of new tokens that fits."""

@@ -47,6 +47,15 @@ import Testing
     (#"{"type":"Trie","vocab":{}}"#, "model of type Trie is not supported"),
     (#"{"type":"WordLevel","vocab":{}}"#, "model.unk_token: is missing"),
     (#"{"vocab":{}}"#, "model.type: is missing"),
+    (#"{"type":"Unigram","vocab":[["a"]]}"#, "model.vocab[0]: is not a token and its score"),
+    (#"{"type":"Unigram","vocab":[["a","b"]]}"#, "model.vocab[0]"),
+    (#"{"type":"Unigram","vocab":[["a",0]],"unk_id":1}"#, "model.unk_id: is 1 in a vocabulary of 1"),
+    (#"{"type":"Unigram","vocab":{"a":0}}"#, "model.vocab: is an object"),
+    (#"{"type":"WordPiece","vocab":{"a":0},"unk_token":"u"}"#, "continuing_subword_prefix: is missing"),
+    (
+      #"{"type":"WordPiece","vocab":{"a":0},"unk_token":"u","continuing_subword_prefix":"","max_input_chars_per_word":-1}"#,
+      "max_input_chars_per_word: is not an integer"
+    ),
     ("[]", "model: is an array"), ("null", "model: is missing"),
   ])
   func wrongModels(model: String, expected: String) throws {
@@ -83,6 +92,20 @@ import Testing
       #","pre_tokenizer":{"type":"Split","pattern":7,"behavior":"Isolated"}"#,
       "pre_tokenizer.pattern: is an integer"
     ),
+    (
+      #","normalizer":{"type":"Precompiled","precompiled_charsmap":"?"}"#,
+      "precompiled_charsmap: is not base64"
+    ),
+    (
+      #","normalizer":{"type":"Precompiled","precompiled_charsmap":"AQIDBA=="}"#,
+      "precompiled_charsmap: is too short"
+    ),
+    (#","normalizer":{"type":"BertNormalizer"}"#, "normalizer.lowercase: is missing"),
+    (#","pre_tokenizer":{"type":"FixedLength","length":0}"#, "pre_tokenizer.length: is 0"),
+    (
+      #","pre_tokenizer":{"type":"Metaspace","replacement":"▁","add_prefix_space":false,"prepend_scheme":"first"}"#,
+      "add_prefix_space: is false, but prepend_scheme is first"
+    ),
     (#","added_tokens":[{"id":1}]"#, "added_tokens[0].content: is missing"),
     (#","added_tokens":{}"#, "added_tokens: is an object"),
     (
@@ -102,7 +125,7 @@ import Testing
       try Tokenizer.load(from: "/no/such/folder")
     }
     let empty = #expect(throws: TokenizerError.self) { try load("{}", name: "other.json") }
-    #expect(empty!.description.contains("vocab.json and merges.txt"))
+    #expect(empty!.description.contains("tokenizer.model, vocab.json and merges.txt, or vocab.txt"))
     let text = #expect(throws: JSONDocumentError.self) { try load("hello") }
     #expect(text!.description.contains("tokenizer.json: not valid JSON"))
     let nought = #expect(throws: FileError.self) { try load("") }
@@ -158,6 +181,15 @@ import Testing
   }
 
   @Test func wordsWithoutAToken() throws {
+    let scored = try load(file(model: #"{"type":"Unigram","vocab":[["a",-1]]}"#))
+    #expect(try scored.encode("aa") == [0, 0])
+    #expect(throws: TokenizerError.self) { try scored.encode("b") }
+    let wordPieces = try load(
+      file(
+        model: #"{"type":"WordPiece","vocab":{"a":0},"unk_token":"u","continuing_subword_prefix":"#
+          + #""a","max_input_chars_per_word":9}"#))
+    #expect(try wordPieces.encode("a") == [0])
+    #expect(throws: TokenizerError.self) { try wordPieces.encode("b") }
     let words = try load(file(model: #"{"type":"WordLevel","vocab":{"a":0},"unk_token":"<unk>"}"#))
     #expect(try words.encode("a") == [0])
     #expect(throws: TokenizerError.self) { try words.encode("b") }

@@ -24,13 +24,25 @@ enum Fixtures {
     }.sorted()
   }()
 
+  /// A folder that a sweep of the generators has written.
+  static let sweep = ProcessInfo.processInfo.environment["INKSTONE_TOKENIZER_SWEEP"].map { URL(filePath: $0) }
+  static let sweepNames =
+    sweep.map { (try? FileManager.default.contentsOfDirectory(atPath: $0.path))?.sorted() ?? [] } ?? []
+
   static func json(_ url: URL) throws -> JSONValue {
     let data = try Data(contentsOf: url)
     return try data.withUnsafeBytes { try JSONValue.parse($0) }
   }
 
+  /// The file or folder of a fixture's tokenizer.
+  static func path(_ name: String, in root: URL = reference) -> String {
+    let folder = root.appending(path: name)
+    let vocabulary = folder.appending(path: "vocab.gguf").path
+    return FileManager.default.fileExists(atPath: vocabulary) ? vocabulary : folder.path
+  }
+
   static func tokenizer(_ name: String) throws -> Tokenizer {
-    try Tokenizer.load(from: reference.appending(path: name).path)
+    try Tokenizer.load(from: path(name))
   }
 }
 

@@ -60,6 +60,12 @@ public final class BLASEngine: ComputeEngine {
       x.rows == y.rows && x.columns == weight.inputs && y.columns == weight.outputs,
       "(\(x.rows), \(x.columns)) × (\(weight.inputs), \(weight.outputs)) into (\(y.rows), \(y.columns))")
     guard x.rows > 0 else { return }
+    if x.rows <= fewRowsLimit {
+      switch weight.layout {
+      case .outputMajor: return fewRowsOutputMajor(x, weight, into: y, epilogue: epilogue)
+      case .inputMajor: return fewRowsInputMajor(x, weight, into: y, epilogue: epilogue)
+      }
+    }
     let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
     let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
     let bands = (weight.outputs + tile.columns - 1) / tile.columns
@@ -76,14 +82,66 @@ public final class BLASEngine: ComputeEngine {
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
         strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
         strideC: out.rowStride)
-      let bias = weight.bias.map { $0 + columns.lowerBound }
-      if case .activate(let activation) = epilogue {
-        activate(out, bias: bias, activation)
-      } else if let bias {
-        addBias(out, bias)
+      finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
+    }
+  }
+
+  /// A few rows by a matrix of (outputs, inputs): each task reads a stretch of it from end to end.
+  private func fewRowsOutputMajor(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    let block = max(16, BLASEngine.stretch / max(weight.inputs, 1) / 4 * 4)
+    pool.run((weight.outputs + block - 1) / block) { task in
+      let outputs = task * block..<min((task + 1) * block, weight.outputs)
+      multiplyFewRowsOutputMajor(
+        x, weights: weight.values, outputs: outputs, into: y, accumulate: epilogue == .add)
+      finish(y.columns(outputs), weight.bias.map { $0 + outputs.lowerBound }, epilogue)
+    }
+  }
+
+  /// A few rows by a matrix of (inputs, outputs): each task adds up the terms of some inputs, so that it too reads a
+  /// stretch from end to end; then the parts are added in their order.
+  private func fewRowsInputMajor(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    let outputs = weight.outputs
+    let part = max(32, BLASEngine.stretch / max(outputs, 1) / 4 * 4)
+    let parts = (weight.inputs + part - 1) / part
+    let stride = x.rows * outputs
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: parts * stride) { sums in
+      let base = sums.baseAddress!
+      pool.run(parts) { task in
+        sumFewRowsInputMajor(
+          x, weights: weight.values, inputs: task * part..<min((task + 1) * part, weight.inputs),
+          sums: MutableMatrixView(base + task * stride, rows: x.rows, columns: outputs))
+      }
+      pool.run(outputs, grain: 2048) { columns in
+        for row in 0..<x.rows {
+          let target = y.row(row) + columns.lowerBound
+          if epilogue != .add {
+            target.update(from: base + row * outputs + columns.lowerBound, count: columns.count)
+          }
+          for part in (epilogue == .add ? 0 : 1)..<parts {
+            addRow(
+              base + part * stride + row * outputs + columns.lowerBound, to: target, count: columns.count)
+          }
+        }
+        finish(y.columns(columns), weight.bias.map { $0 + columns.lowerBound }, epilogue)
       }
     }
   }
+
+  /// Bias and nonlinearity, while the columns are in cache.
+  private func finish(_ y: MutableMatrixView, _ bias: UnsafePointer<Float>?, _ epilogue: LinearEpilogue) {
+    if case .activate(let activation) = epilogue {
+      activate(y, bias: bias, activation)
+    } else if let bias {
+      addBias(y, bias)
+    }
+  }
+
+  /// Weights that one task of a few rows reads: 256 KiB, long enough for the prefetchers, short enough to share out.
+  private static let stretch = 1 << 16
 
   /// The part of a product that one task computes: enough to keep a GEMM efficient, few enough to share out.
   ///

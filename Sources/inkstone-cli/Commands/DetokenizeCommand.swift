@@ -11,6 +11,7 @@ struct DetokenizeCommand: ParsableCommand {
         inkstone detokenize -m MODEL 15496 995
         inkstone tokenize -m MODEL "Hello" | inkstone detokenize -m MODEL
         inkstone detokenize -m MODEL 1,2,3 --no-special --json
+        inkstone detokenize -m model.gguf 1 2 3
 
       Keys of --json: "text".
       """)

@@ -11,6 +11,11 @@ struct TokenizeCommand: ParsableCommand {
         inkstone tokenize -m MODEL "人工智能是"
         inkstone tokenize -m MODEL -f chapter.txt --json
         cat chapter.txt | inkstone tokenize -m MODEL --no-special
+        inkstone tokenize -m model.gguf "Hello"
+        inkstone tokenize -m folder/tokenizer.model "Hello" --json
+
+      MODEL is a folder, of whose files the first of these counts: tokenizer.json, tokenizer.model, vocab.json and merges.txt,
+      vocab.txt. A single file counts alone: .gguf, .model, vocab.txt or tokenizer.json.
 
       Keys of --json: "ids" and "tokens" (as the vocabulary spells them).
       """)

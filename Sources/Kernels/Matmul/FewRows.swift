@@ -1,0 +1,306 @@
+// Products of a few rows with a large matrix: the matrix is read from memory once, and that read is all the time
+// there is. OpenBLAS's sgemv and sgemm stay at half of the memory's speed here (`Benchmarks/README.md`).
+
+/// Rows of x up to which the kernels of this file take over from a GEMM.
+let fewRowsLimit = 8
+
+/// Some outputs of y = x·Wᵀ for a matrix of (outputs, inputs).
+///
+/// - Parameters:
+///   - x: (R, inputs), R small.
+///   - weights: (outputs, inputs), rows `inputs` apart.
+///   - outputs: which to compute.
+///   - y: (R, outputs), whole rows.
+///   - accumulate: whether to add to y.
+func multiplyFewRowsOutputMajor(
+  _ x: MatrixView, weights: UnsafePointer<Float>, outputs: Range<Int>, into y: MutableMatrixView,
+  accumulate: Bool
+) {
+  var output = outputs.lowerBound
+  while output < outputs.upperBound {
+    let count = min(4, outputs.upperBound - output)
+    let w = weights + output * x.columns
+    var row = 0
+    // A block of four outputs stays in the first cache while all rows pass over it.
+    while row < x.rows {
+      let rows = count == 4 ? min(4, x.rows - row) : 1
+      switch (count, rows) {
+      case (4, 4): dots4x4(x, row, w, output, y, accumulate)
+      case (4, 3):
+        dots4x2(x, row, w, output, y, accumulate)
+        dots4x1(x, row + 2, w, output, y, accumulate)
+      case (4, 2): dots4x2(x, row, w, output, y, accumulate)
+      case (4, _): dots4x1(x, row, w, output, y, accumulate)
+      default:
+        for index in 0..<count {
+          let sum = dot(x.row(row), w + index * x.columns, count: x.columns)
+          put(sum, y.row(row) + output + index, accumulate)
+        }
+      }
+      row += rows
+    }
+    output += count
+  }
+}
+
+@inline(__always)
+private func put(_ sum: Float, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool) {
+  target.pointee = accumulate ? target.pointee + sum : sum
+}
+
+/// The sum of the lanes, in pairs.
+@inline(__always)
+private func sum(_ x: FloatVector) -> Float {
+  let eight = x.lowHalf + x.highHalf
+  let four = eight.lowHalf + eight.highHalf
+  return (four.x + four.z) + (four.y + four.w)
+}
+
+/// Σ a[i]·b[i].
+private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, count: Int) -> Float {
+  var (s, t) = (FloatVector.zero, FloatVector.zero)
+  let whole = count & ~31
+  var index = 0  // Every addition to it is safe: it stays within `count`.
+  while index < whole {
+    s = multiplyAdd(FloatVector(at: a + index), FloatVector(at: b + index), s)
+    t = multiplyAdd(FloatVector(at: a + (index &+ 16)), FloatVector(at: b + (index &+ 16)), t)
+    index &+= 32
+  }
+  while index < count {
+    let rest = min(16, count &- index)
+    if rest == 16 {
+      s = multiplyAdd(FloatVector(at: a + index), FloatVector(at: b + index), s)
+    } else {
+      t = multiplyAdd(FloatVector(at: a + index, count: rest), FloatVector(at: b + index, count: rest), t)
+    }
+    index &+= rest
+  }
+  return sum(s + t)
+}
+
+/// Four outputs of one row.
+private func dots4x1(
+  _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
+  _ accumulate: Bool
+) {
+  let count = x.columns
+  let a = x.row(row)
+  let (w1, w2, w3) = (w + count, w + 2 * count, w + 3 * count)
+  var (s0, s1, s2, s3) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
+  let whole = count & ~15
+  var index = 0  // Every addition to it is safe: it stays within `count`.
+  while index < whole {
+    let v = FloatVector(at: a + index)
+    s0 = multiplyAdd(v, FloatVector(at: w + index), s0)
+    s1 = multiplyAdd(v, FloatVector(at: w1 + index), s1)
+    s2 = multiplyAdd(v, FloatVector(at: w2 + index), s2)
+    s3 = multiplyAdd(v, FloatVector(at: w3 + index), s3)
+    index &+= 16
+  }
+  if whole < count {
+    let rest = count - whole
+    let v = FloatVector(at: a + whole, count: rest)
+    s0 = multiplyAdd(v, FloatVector(at: w + whole, count: rest), s0)
+    s1 = multiplyAdd(v, FloatVector(at: w1 + whole, count: rest), s1)
+    s2 = multiplyAdd(v, FloatVector(at: w2 + whole, count: rest), s2)
+    s3 = multiplyAdd(v, FloatVector(at: w3 + whole, count: rest), s3)
+  }
+  let target = y.row(row) + output
+  put(sum(s0), target, accumulate)
+  put(sum(s1), target + 1, accumulate)
+  put(sum(s2), target + 2, accumulate)
+  put(sum(s3), target + 3, accumulate)
+}
+
+/// Four outputs of two rows.
+private func dots4x2(
+  _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
+  _ accumulate: Bool
+) {
+  let count = x.columns
+  let (a, b) = (x.row(row), x.row(row + 1))
+  let (w1, w2, w3) = (w + count, w + 2 * count, w + 3 * count)
+  var (s0, s1, s2, s3) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
+  var (t0, t1, t2, t3) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
+  let whole = count & ~15
+  @inline(__always)
+  func step(
+    _ u: FloatVector, _ v: FloatVector, _ m0: FloatVector, _ m1: FloatVector, _ m2: FloatVector,
+    _ m3: FloatVector
+  ) {
+    s0 = multiplyAdd(u, m0, s0)
+    s1 = multiplyAdd(u, m1, s1)
+    s2 = multiplyAdd(u, m2, s2)
+    s3 = multiplyAdd(u, m3, s3)
+    t0 = multiplyAdd(v, m0, t0)
+    t1 = multiplyAdd(v, m1, t1)
+    t2 = multiplyAdd(v, m2, t2)
+    t3 = multiplyAdd(v, m3, t3)
+  }
+  var index = 0
+  while index < whole {
+    step(
+      FloatVector(at: a + index), FloatVector(at: b + index), FloatVector(at: w + index),
+      FloatVector(at: w1 + index), FloatVector(at: w2 + index), FloatVector(at: w3 + index))
+    index &+= 16  // Safe: at most `count`.
+  }
+  if whole < count {
+    let rest = count - whole
+    step(
+      FloatVector(at: a + whole, count: rest), FloatVector(at: b + whole, count: rest),
+      FloatVector(at: w + whole, count: rest), FloatVector(at: w1 + whole, count: rest),
+      FloatVector(at: w2 + whole, count: rest), FloatVector(at: w3 + whole, count: rest))
+  }
+  let (first, second) = (y.row(row) + output, y.row(row + 1) + output)
+  put(sum(s0), first, accumulate)
+  put(sum(s1), first + 1, accumulate)
+  put(sum(s2), first + 2, accumulate)
+  put(sum(s3), first + 3, accumulate)
+  put(sum(t0), second, accumulate)
+  put(sum(t1), second + 1, accumulate)
+  put(sum(t2), second + 2, accumulate)
+  put(sum(t3), second + 3, accumulate)
+}
+
+/// Four outputs of four rows.
+private func dots4x4(
+  _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
+  _ accumulate: Bool
+) {
+  let count = x.columns
+  let (a, b, c, d) = (x.row(row), x.row(row + 1), x.row(row + 2), x.row(row + 3))
+  let (w1, w2, w3) = (w + count, w + 2 * count, w + 3 * count)
+  let zero = FloatVector.zero
+  var (s0, s1, s2, s3) = (zero, zero, zero, zero)
+  var (t0, t1, t2, t3) = (zero, zero, zero, zero)
+  var (u0, u1, u2, u3) = (zero, zero, zero, zero)
+  var (v0, v1, v2, v3) = (zero, zero, zero, zero)
+  @inline(__always)
+  func step(
+    _ e: FloatVector, _ f: FloatVector, _ g: FloatVector, _ h: FloatVector, _ m0: FloatVector,
+    _ m1: FloatVector, _ m2: FloatVector, _ m3: FloatVector
+  ) {
+    s0 = multiplyAdd(e, m0, s0)
+    s1 = multiplyAdd(e, m1, s1)
+    s2 = multiplyAdd(e, m2, s2)
+    s3 = multiplyAdd(e, m3, s3)
+    t0 = multiplyAdd(f, m0, t0)
+    t1 = multiplyAdd(f, m1, t1)
+    t2 = multiplyAdd(f, m2, t2)
+    t3 = multiplyAdd(f, m3, t3)
+    u0 = multiplyAdd(g, m0, u0)
+    u1 = multiplyAdd(g, m1, u1)
+    u2 = multiplyAdd(g, m2, u2)
+    u3 = multiplyAdd(g, m3, u3)
+    v0 = multiplyAdd(h, m0, v0)
+    v1 = multiplyAdd(h, m1, v1)
+    v2 = multiplyAdd(h, m2, v2)
+    v3 = multiplyAdd(h, m3, v3)
+  }
+  let whole = count & ~15
+  var index = 0
+  while index < whole {
+    step(
+      FloatVector(at: a + index), FloatVector(at: b + index), FloatVector(at: c + index),
+      FloatVector(at: d + index), FloatVector(at: w + index), FloatVector(at: w1 + index),
+      FloatVector(at: w2 + index), FloatVector(at: w3 + index))
+    index &+= 16  // Safe: at most `count`.
+  }
+  if whole < count {
+    let rest = count - whole
+    step(
+      FloatVector(at: a + whole, count: rest), FloatVector(at: b + whole, count: rest),
+      FloatVector(at: c + whole, count: rest), FloatVector(at: d + whole, count: rest),
+      FloatVector(at: w + whole, count: rest), FloatVector(at: w1 + whole, count: rest),
+      FloatVector(at: w2 + whole, count: rest), FloatVector(at: w3 + whole, count: rest))
+  }
+  let targets = (
+    y.row(row) + output, y.row(row + 1) + output, y.row(row + 2) + output, y.row(row + 3) + output
+  )
+  put(sum(s0), targets.0, accumulate)
+  put(sum(s1), targets.0 + 1, accumulate)
+  put(sum(s2), targets.0 + 2, accumulate)
+  put(sum(s3), targets.0 + 3, accumulate)
+  put(sum(t0), targets.1, accumulate)
+  put(sum(t1), targets.1 + 1, accumulate)
+  put(sum(t2), targets.1 + 2, accumulate)
+  put(sum(t3), targets.1 + 3, accumulate)
+  put(sum(u0), targets.2, accumulate)
+  put(sum(u1), targets.2 + 1, accumulate)
+  put(sum(u2), targets.2 + 2, accumulate)
+  put(sum(u3), targets.2 + 3, accumulate)
+  put(sum(v0), targets.3, accumulate)
+  put(sum(v1), targets.3 + 1, accumulate)
+  put(sum(v2), targets.3 + 2, accumulate)
+  put(sum(v3), targets.3 + 3, accumulate)
+}
+
+/// A part of the sum y = x·W for a matrix of (inputs, outputs).
+///
+/// - Parameters:
+///   - x: (R, inputs), R small.
+///   - weights: (inputs, outputs).
+///   - inputs: the terms of the sum to add up.
+///   - sums: (R, outputs), replaced by the partial sums.
+func sumFewRowsInputMajor(
+  _ x: MatrixView, weights: UnsafePointer<Float>, inputs: Range<Int>, sums: MutableMatrixView
+) {
+  let outputs = sums.columns
+  for row in 0..<x.rows { sums.row(row).update(repeating: 0, count: outputs) }
+  var input = inputs.lowerBound
+  while input < inputs.upperBound {
+    let count = min(4, inputs.upperBound - input)
+    let w = weights + input * outputs
+    if count == 4 {
+      // Some columns at a time, so that the four rows of W are in the first cache when the next row of x comes.
+      var column = 0
+      while column < outputs {
+        let width = min(1024, outputs - column)
+        for row in 0..<x.rows {
+          add4(x.row(row) + input, w + column, stride: outputs, to: sums.row(row) + column, count: width)
+        }
+        column += width
+      }
+    } else {
+      for index in 0..<count {
+        for row in 0..<x.rows {
+          addRow(w + index * outputs, scaledBy: x.row(row)[input + index], to: sums.row(row), count: outputs)
+        }
+      }
+    }
+    input += count
+  }
+}
+
+/// y += x₀·w₀ + x₁·w₁ + x₂·w₂ + x₃·w₃.
+@inline(__always)
+private func add4(
+  _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, to y: UnsafeMutablePointer<Float>,
+  count: Int
+) {
+  let (x0, x1, x2, x3) = (
+    FloatVector(repeating: x[0]), FloatVector(repeating: x[1]), FloatVector(repeating: x[2]),
+    FloatVector(repeating: x[3])
+  )
+  let (w1, w2, w3) = (w + stride, w + 2 * stride, w + 3 * stride)
+  let whole = count & ~15
+  var index = 0
+  while index < whole {
+    var s = FloatVector(at: y + index)
+    s = multiplyAdd(x0, FloatVector(at: w + index), s)
+    s = multiplyAdd(x1, FloatVector(at: w1 + index), s)
+    s = multiplyAdd(x2, FloatVector(at: w2 + index), s)
+    s = multiplyAdd(x3, FloatVector(at: w3 + index), s)
+    s.store(to: y + index)
+    index &+= 16  // Safe: at most `count`.
+  }
+  if whole < count {
+    let rest = count - whole
+    var s = FloatVector(at: y + whole, count: rest)
+    s = multiplyAdd(x0, FloatVector(at: w + whole, count: rest), s)
+    s = multiplyAdd(x1, FloatVector(at: w1 + whole, count: rest), s)
+    s = multiplyAdd(x2, FloatVector(at: w2 + whole, count: rest), s)
+    s = multiplyAdd(x3, FloatVector(at: w3 + whole, count: rest), s)
+    s.store(to: y + whole, count: rest)
+  }
+}
