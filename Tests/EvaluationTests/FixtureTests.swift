@@ -20,7 +20,8 @@ enum Fixtures {
     let model = try LanguageModel.load(from: folder)
     return try Verifier(
       reference: try Reference.load(from: reference ?? folder + "/reference"), decoder: model.decoder,
-      tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration, engine: engine
+      tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration, engine: engine,
+      folder: folder
     ).run()
   }
 }
@@ -41,7 +42,9 @@ enum Fixtures {
       case .failed(let place): Issue.record("\(name), \(check.caseName), \(check.subject): \(place)")
       case .skipped(let reason):
         // Nothing may be passed over in silence; this is all that may be passed over at all.
-        #expect(check.subject == "loss", "\(name), \(check.caseName), \(check.subject): \(reason)")
+        #expect(
+          reason == "gradients of mixtures of experts are not computed",
+          "\(name), \(check.caseName), \(check.subject): \(reason)")
       }
     }
   }

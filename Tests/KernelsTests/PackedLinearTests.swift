@@ -99,8 +99,9 @@ private func run(
     }
   }
 
-  /// Activations that 8 bits and bfloat16 hold exactly: only the sums of floats round. n·2⁻²³ of the sum of magnitudes bounds
-  /// those, the products and the minima, which count as magnitudes of their own.
+  /// Activations that 8 bits and bfloat16 hold exactly: only the sums of floats round.
+  ///
+  /// n·2⁻²³ of the sum of magnitudes bounds those, the products and the minima, which count as magnitudes of their own.
   @Test(arguments: WeightType.allCases)
   func equalsADoubleReference(type: WeightType) throws {
     let engines: [any ComputeEngine] = [

@@ -2,5 +2,6 @@
 #include "Affinity.h"
 #include "Processor.h"
 #include "Products.h"
+#include "Rename.h"
 #include "Spin.h"
 #include "Vector.h"

@@ -47,12 +47,7 @@ extension DecoderFamily {
       "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
     ],
     prefixes: ["transformer.", ""],
-    tensors: { _ in
-      [
-        .tokenEmbedding: .init("wte"), .positionEmbedding: .init("wpe"), .finalNorm: .init("ln_f"),
-        .head: .init("lm_head", isPrefixed: false),
-      ]
-    },
+    tensors: { _ in gptTensors },
     layerTensors: { _, _ in
       [
         .attentionNorm: .init("h.{layer}.ln_1"),
