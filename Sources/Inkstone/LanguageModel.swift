@@ -47,6 +47,13 @@ public struct LanguageModel: Sendable {
   private static func generationConfiguration(
     in folder: String, decoder: DecoderConfiguration
   ) throws -> GenerationConfiguration {
+    if GGUFFile.recognises(folder) {
+      var settings = GenerationConfiguration()
+      settings.endTokens = decoder.endOfSequenceTokens.isEmpty ? nil : decoder.endOfSequenceTokens
+      settings.beginToken = decoder.beginOfSequenceToken
+      settings.padToken = decoder.paddingToken
+      return settings
+    }
     let base = folder.hasSuffix("/") ? folder : folder + "/"
     let path = base + "generation_config.json"
     if fileExists(path) {

@@ -23,7 +23,7 @@ struct InkstoneCommand: AsyncParsableCommand {
     version: versionText,
     subcommands: [
       GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
-      DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
+      DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, VerifyCommand.self,
       BenchCommand.self, DoctorCommand.self, TokenizerCommand.self, DataCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)
