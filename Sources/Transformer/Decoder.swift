@@ -36,6 +36,7 @@ public final class Decoder: Sendable {
     } else {
       (description, source) = (try ModelDescription.load(from: path), try Checkpoint(path: path))
     }
+    try description.refuseUnknownSettings()
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: source)
     return Decoder(

@@ -14,6 +14,9 @@ enum Fixtures {
     return entries.filter { FileManager.default.fileExists(atPath: "\(root)/\($0)/config.json") }.sorted()
   }()
 
+  /// Models whose angles depend on the length of the whole sequence.
+  static let changesWithLength: Set<String> = ["llama-dynamic", "phi3-longrope"]
+
   static func verify(
     _ folder: String, engine: any ComputeEngine, reference: String? = nil
   ) throws -> VerificationReport {
@@ -41,7 +44,9 @@ enum Fixtures {
       case .failed(let place): Issue.record("\(name), \(check.caseName), \(check.subject): \(place)")
       case .skipped(let reason):
         // Nothing may be passed over in silence; this is all that may be passed over at all.
-        #expect(check.subject == "loss", "\(name), \(check.caseName), \(check.subject): \(reason)")
+        let isInPieces = check.subject.hasPrefix("logits, ") && Fixtures.changesWithLength.contains(name)
+        #expect(
+          check.subject == "loss" || isInPieces, "\(name), \(check.caseName), \(check.subject): \(reason)")
       }
     }
   }
