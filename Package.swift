@@ -3,8 +3,8 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers",
-  "Transformer",
+  "ChatTemplates", "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels",
+  "Tokenizers", "Training", "Transformer",
 ]
 
 let package = Package(
@@ -25,6 +25,7 @@ let package = Package(
     .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CYAJL", pkgConfig: "yajl", providers: [.apt(["libyajl-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CIntrinsics"),
 
@@ -34,17 +35,27 @@ let package = Package(
     .target(name: "Checkpoints", dependencies: ["JSON"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON", "Kernels"]),
     .target(name: "Corpora", dependencies: ["CZlib", "Checkpoints", "JSON", "Kernels", "Tokenizers"]),
+    .target(name: "ChatTemplates", dependencies: ["Checkpoints", "JSON"]),
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(
       name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
+      name: "Training",
+      dependencies: [
+        "CIntrinsics", "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers",
+        "Transformer",
+      ]),
+    .target(
       name: "Evaluation",
-      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
-    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
+      dependencies: [
+        "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
+      ]),
+    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Training", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [
-        "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "ChatTemplates", "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels",
+        "Tokenizers", "Training", "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
@@ -62,7 +73,12 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(
       name: "CorporaTests", dependencies: ["Checkpoints", "Corpora", "JSON", "Tokenizers", "_TestSupport"]),
+<<<<<<< HEAD
+    .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
+=======
+    .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
+>>>>>>> 1a2f469f0f1be309b788cf0fcf2dbaeed4219faf
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),

@@ -2,7 +2,7 @@
 package enum UTF8Bytes {
   /// The scalar at an offset and its length in bytes.
   @inline(__always)
-  static func scalar(_ text: UnsafePointer<UInt8>, _ at: Int) -> (value: UInt32, length: Int) {
+  package static func scalar(_ text: UnsafePointer<UInt8>, _ at: Int) -> (value: UInt32, length: Int) {
     let first = UInt32(text[at])
     if first < 0x80 { return (first, 1) }
     let second = UInt32(text[at &+ 1] & 0x3F)
@@ -13,7 +13,7 @@ package enum UTF8Bytes {
   }
 
   /// The scalar that ends before an offset greater than 0, and its length in bytes.
-  static func scalarBefore(_ text: UnsafePointer<UInt8>, _ end: Int) -> (value: UInt32, length: Int) {
+  package static func scalarBefore(_ text: UnsafePointer<UInt8>, _ end: Int) -> (value: UInt32, length: Int) {
     var start = end - 1
     while start > 0, text[start] & 0xC0 == 0x80 { start -= 1 }
     return scalar(text, start)
@@ -21,7 +21,7 @@ package enum UTF8Bytes {
 
   /// Appends a scalar below U+110000 that is no surrogate.
   @inline(__always)
-  static func append(_ value: UInt32, to out: inout [UInt8]) {
+  package static func append(_ value: UInt32, to out: inout [UInt8]) {
     if value < 0x80 {
       out.append(UInt8(truncatingIfNeeded: value))
     } else if value < 0x800 {
@@ -61,7 +61,7 @@ package enum UTF8Bytes {
 
   /// The length of the valid character that begins here; 0 when none does.
   @inline(__always)
-  static func validLength(_ text: UnsafePointer<UInt8>, _ count: Int) -> Int {
+  package static func validLength(_ text: UnsafePointer<UInt8>, _ count: Int) -> Int {
     let first = text[0]
     if first < 0x80 { return 1 }
     if first < 0xC2 || count < 2 || text[1] & 0xC0 != 0x80 { return 0 }

@@ -23,7 +23,8 @@ enum Fixtures {
     let model = try LanguageModel.load(from: folder)
     return try Verifier(
       reference: try Reference.load(from: reference ?? folder + "/reference"), decoder: model.decoder,
-      tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration, engine: engine
+      tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration, engine: engine,
+      folder: folder
     ).run()
   }
 }
@@ -46,7 +47,8 @@ enum Fixtures {
         // Nothing may be passed over in silence; this is all that may be passed over at all.
         let isInPieces = check.subject.hasPrefix("logits, ") && Fixtures.changesWithLength.contains(name)
         #expect(
-          check.subject == "loss" || isInPieces, "\(name), \(check.caseName), \(check.subject): \(reason)")
+          isInPieces || reason == "gradients of mixtures of experts are not computed",
+          "\(name), \(check.caseName), \(check.subject): \(reason)")
       }
     }
   }

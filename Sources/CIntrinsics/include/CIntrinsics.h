@@ -1,5 +1,6 @@
 #pragma once
 #include "Affinity.h"
 #include "Processor.h"
+#include "Rename.h"
 #include "Spin.h"
 #include "Vector.h"

@@ -70,6 +70,7 @@ public final class DocumentReader {
   public static let longestDocument = 1 << 30
 
   private let paths: [String]
+  private let names: [String]
   private let layout: DocumentLayout
   private let field: String
   private let keepsLineEnds: Bool
@@ -87,15 +88,19 @@ public final class DocumentReader {
   ///
   /// - Parameters:
   ///   - paths: `-` is standard input.
+  ///   - names: what messages and reports call the files, when that is not their paths.
   ///   - field: the name of the text in JSON lines.
   ///   - keepsLineEnds: whether the documents of `line` keep their line feeds, and empty lines count.
   ///   - batchSize: bytes that are read at once; a longer document makes a larger batch.
   /// - Throws: `FileError` when a file is not there or is a folder: better now than after hours.
   public init(
-    paths: [String], layout: DocumentLayout = .automatic, field: String = "text", keepsLineEnds: Bool = false,
+    paths: [String], names: [String]? = nil, layout: DocumentLayout = .automatic, field: String = "text",
+    keepsLineEnds: Bool = false,
     pool: WorkerPool, batchSize: Int = 1 << 22
   ) throws {
+    precondition(names == nil || names?.count == paths.count, "names of other files")
     self.paths = paths
+    self.names = names ?? paths.map { $0 == "-" ? "standard input" : $0 }
     self.layout = layout
     self.field = field
     self.keepsLineEnds = keepsLineEnds
@@ -136,7 +141,7 @@ public final class DocumentReader {
       }
       guard let source else { return nil }
       let isLast = try fill(source)
-      let batch = try cut(source.name, isLast: isLast)
+      let batch = try cut(names[nextPath - 1], isLast: isLast)
       if isLast {
         doneBytes += source.position
         self.source = nil
@@ -169,7 +174,8 @@ public final class DocumentReader {
       }
       if cutEnd() != nil { return false }
       guard rest.count < DocumentReader.longestDocument else {
-        throw CorpusError.tooLong(path: source.name, line: line, limit: DocumentReader.longestDocument)
+        throw CorpusError.tooLong(
+          path: names[nextPath - 1], line: line, limit: DocumentReader.longestDocument)
       }
       wanted = 2 * rest.count
     }

@@ -12,5 +12,5 @@ struct DataCommand: ParsableCommand {
         inkstone data filter unique.txt -o good.txt --language han
         inkstone data pack good.txt -m MODEL -o packed
       """,
-    subcommands: [DataPackCommand.self])
+    subcommands: [DataCleanCommand.self, DataDedupCommand.self, DataFilterCommand.self, DataPackCommand.self])
 }

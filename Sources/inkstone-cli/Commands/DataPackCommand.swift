@@ -94,10 +94,7 @@ struct DataPackCommand: ParsableCommand {
       try packer.add(batch)
       let tokens = packer.report.training.tokens + packer.report.validation.tokens
       progress.show("packed", bytes: reader.position, of: reader.totalBytes, "\(tokens) tokens")
-      if Interruption.flag.isRaised {
-        progress.clear()
-        throw ExitCode(Interruption.exitStatus)
-      }
+      try Interruption.check(&progress)
     }
     guard packer.report.training.documents + packer.report.validation.documents > 0 else {
       throw CorpusError.empty(paths: files)

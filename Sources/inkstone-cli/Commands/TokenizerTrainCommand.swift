@@ -94,7 +94,7 @@ struct TokenizerTrainCommand: ParsableCommand {
     while let batch = try reader.next() {
       try batch.add(to: trainer)
       progress.show("read", bytes: reader.position, of: reader.totalBytes)
-      if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+      try Interruption.check(&progress)
     }
     let trained: TrainedTokenizer
     do {

@@ -45,9 +45,16 @@ struct CorpusOptions: ParsableArguments {
   }
 
   /// A reader of the files.
-  func makeReader(pool: WorkerPool, keepsLineEnds: Bool = false) throws -> DocumentReader {
+  ///
+  /// - Parameter files: to read in place of those given.
+  func makeReader(
+    pool: WorkerPool, keepsLineEnds: Bool = false, files: [String]? = nil
+  ) throws -> DocumentReader {
     try DocumentReader(
-      paths: try resolvedFiles(), layout: documents, field: field, keepsLineEnds: keepsLineEnds, pool: pool)
+      paths: try files ?? resolvedFiles(),
+      names: files == nil ? nil : try resolvedFiles().map { $0 == "-" ? "standard input" : $0 },
+      layout: documents, field: field, keepsLineEnds: keepsLineEnds,
+      pool: pool)
   }
 }
 

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Inkstone
 
 #if canImport(Glibc)
@@ -26,6 +27,13 @@ enum Interruption {
         signal(number, SIG_DFL)
       }
     }
+  }
+
+  /// Ends a long job that was interrupted; its output is not written.
+  static func check(_ progress: inout ProgressLine) throws {
+    guard flag.isRaised else { return }
+    progress.clear()
+    throw ExitCode(exitStatus)
   }
 
   /// The exit status after an interruption.

@@ -72,6 +72,13 @@ enum StandardStreams {
     try text.withUTF8 { try write($0, to: STDOUT_FILENO, named: "standard output") }
   }
 
+  /// Writes bytes to standard output, without delay.
+  ///
+  /// - Throws: `StreamError`, as the other.
+  static func write(_ bytes: UnsafeRawBufferPointer) throws {
+    try write(bytes.bindMemory(to: UInt8.self), to: STDOUT_FILENO, named: "standard output")
+  }
+
   /// Writes a line to standard error; there is nobody to tell if that fails.
   static func report(_ line: String) {
     var text = "inkstone: \(line)\n"
