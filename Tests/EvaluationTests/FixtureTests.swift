@@ -47,7 +47,8 @@ enum Fixtures {
         // Nothing may be passed over in silence; this is all that may be passed over at all.
         let isInPieces = check.subject.hasPrefix("logits, ") && Fixtures.changesWithLength.contains(name)
         #expect(
-          isInPieces || reason == "gradients of mixtures of experts are not computed",
+          isInPieces || reason == "gradients of mixtures of experts are not computed"
+            || reason.contains("angles change with the length"),
           "\(name), \(check.caseName), \(check.subject): \(reason)")
       }
     }

@@ -119,12 +119,7 @@ package final class TrainingPass {
     ) { point, view in
       if point == .finalNorm { hidden = view }
     }
-    guard var hidden else { preconditionFailure("a forward pass without a result") }
-    if let projection = decoder.weights.outputProjection {
-      let projected = tape.matrix(.outputProjection, hidden.rows, projection.outputs)
-      tape.linear(hidden, projection, into: projected, epilogue: .store)
-      hidden = projected.readOnly
-    }
+    guard let hidden else { preconditionFailure("a forward pass without a result") }
     return hidden
   }
 
