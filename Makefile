@@ -9,7 +9,7 @@ SHAPE ?= gpt2-124m
 SWIFT ?= swift
 PYTHON ?= python3
 
-PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev zlib1g-dev pkg-config
+PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev libyaml-dev zlib1g-dev pkg-config
 # The C flag also sets the CPU that Swift compiles for.
 BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
