@@ -77,8 +77,8 @@ INK_INLINE ink_float16 ink_dot_bfloat16(ink_float16 sum, ink_word16 a, ink_word1
 #if defined(__AVX512BF16__)
   return (ink_float16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 #else
-  sum = ink_multiply_add16((ink_float16)(a << 16), (ink_float16)(b << 16), sum);
-  return ink_multiply_add16((ink_float16)(a & 0xFFFF0000u), (ink_float16)(b & 0xFFFF0000u), sum);
+  sum = INK_MULTIPLY_ADD((ink_float16)(a << 16), (ink_float16)(b << 16), sum);
+  return INK_MULTIPLY_ADD((ink_float16)(a & 0xFFFF0000u), (ink_float16)(b & 0xFFFF0000u), sum);
 #endif
 }
 

@@ -10,15 +10,19 @@
 typedef float ink_float16 __attribute__((ext_vector_type(16)));
 typedef int ink_int16 __attribute__((ext_vector_type(16)));
 
+// A macro, so that other functions can use it: a call that passes vectors, even one that is inlined, draws a warning about
+// their passing where the build has no registers of that width.
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define INK_MULTIPLY_ADD(a, b, c) __builtin_elementwise_fma((a), (b), (c))
+#else
+#define INK_MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+
 /// a·b + c per lane, rounded once where the build's instruction set fuses the two operations and twice elsewhere:
 /// there a fused product would be a call of libm per lane.
 static inline __attribute__((always_inline)) ink_float16 ink_multiply_add16(
     ink_float16 a, ink_float16 b, ink_float16 c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-  return __builtin_elementwise_fma(a, b, c);
-#else
-  return a * b + c;
-#endif
+  return INK_MULTIPLY_ADD(a, b, c);
 }
 
 /// √x per lane; Swift's own calls libm for each.
