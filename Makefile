@@ -6,16 +6,18 @@ MODEL ?=
 PROMPT ?= 人工智能是
 PREFIX ?= /usr/local
 SHAPE ?= gpt2-124m
+DATA ?=
+OUT ?=
 SWIFT ?= swift
 PYTHON ?= python3
 
-PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev zlib1g-dev pkg-config
+PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev libyaml-dev zlib1g-dev pkg-config
 # The C flag also sets the CPU that Swift compiles for.
 BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
 BUNDLED_MODEL := Models/inkstone-zh
 
-.PHONY: help setup build run test check format reference bench docs install uninstall clean
+.PHONY: help setup build run test check format reference bench shakespeare docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -69,6 +71,12 @@ reference: ## rebuild the regression references with transformers, in a venv
 bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some minutes
 	@INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" \
 	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" bench --shape $(SHAPE) --suite Benchmarks/Results/local -n 64
+
+shakespeare: build ## train nanoGPT's small recipe on a text (DATA=tinyshakespeare.txt, OUT=folder)
+	@if [ -z "$(DATA)" ]; then echo "shakespeare: give the text: make shakespeare DATA=tinyshakespeare.txt" >&2; exit 2; fi; \
+	out="$(OUT)"; \
+	if [ -z "$$out" ]; then out="$$(mktemp -d)/run"; fi; \
+	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" train -c Models/shakespeare.yaml --train "$(DATA)" --out "$$out"
 
 docs: setup ## build the documentation into .build/docs
 	$(SWIFT) package --allow-writing-to-directory .build/docs generate-documentation --target Inkstone \
