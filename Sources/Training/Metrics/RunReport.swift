@@ -7,7 +7,9 @@ import JSON
   import Darwin
 #endif
 
-/// One page that shows a run: curves, samples, settings. It needs no network and no script.
+/// One page that shows a run: curves, samples, settings.
+///
+/// It needs no network and no script.
 public enum RunReport {
   /// A curve's points.
   struct Series {
