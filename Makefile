@@ -6,6 +6,8 @@ MODEL ?=
 PROMPT ?= 人工智能是
 PREFIX ?= /usr/local
 SHAPE ?= gpt2-124m
+DATA ?=
+OUT ?=
 SWIFT ?= swift
 PYTHON ?= python3
 
@@ -15,7 +17,7 @@ BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
 BUNDLED_MODEL := Models/inkstone-zh
 
-.PHONY: help setup build run test check format reference bench docs install uninstall clean
+.PHONY: help setup build run test check format reference bench shakespeare docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -64,11 +66,18 @@ reference: ## rebuild the regression references with transformers, in a venv
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
 	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
-	for room in Generation Kernels Tokenizers; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
+	for room in Generation Kernels Tokenizers Training; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
+	.venv-reference/bin/python Tests/Reference/Kernels/generate_backward.py
 
 bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some minutes
 	@INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" \
 	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" bench --shape $(SHAPE) --suite Benchmarks/Results/local -n 64
+
+shakespeare: build ## train nanoGPT's small recipe on a text (DATA=tinyshakespeare.txt, OUT=folder)
+	@if [ -z "$(DATA)" ]; then echo "shakespeare: give the text: make shakespeare DATA=tinyshakespeare.txt" >&2; exit 2; fi; \
+	out="$(OUT)"; \
+	if [ -z "$$out" ]; then out="$$(mktemp -d)/run"; fi; \
+	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" train -c Models/shakespeare.yaml --train "$(DATA)" --out "$$out"
 
 docs: setup ## build the documentation into .build/docs
 	$(SWIFT) package --allow-writing-to-directory .build/docs generate-documentation --target Inkstone \

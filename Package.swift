@@ -76,6 +76,9 @@ let package = Package(
     .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Training", "Transformer"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),

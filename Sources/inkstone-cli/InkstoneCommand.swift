@@ -24,7 +24,8 @@ struct InkstoneCommand: AsyncParsableCommand {
     subcommands: [
       GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, VerifyCommand.self,
-      TrainCommand.self, BenchCommand.self, DoctorCommand.self, TokenizerCommand.self, DataCommand.self,
+      TrainCommand.self, ReportCommand.self, BenchCommand.self, DoctorCommand.self, TokenizerCommand.self,
+      DataCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)
 

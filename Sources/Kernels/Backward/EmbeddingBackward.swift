@@ -6,14 +6,16 @@
 ///   - ids: (R), each a row of the table.
 ///   - dY: (R, C).
 ///   - dTable: (rows, C); does not overlap `dY`.
+///   - ignored: a row of the table that gets no gradient, as `padding_idx` of PyTorch's embeddings; or none.
 package func embeddingBackward(
-  _ ids: [Int], _ dY: MatrixView, into dTable: MutableMatrixView, pool: WorkerPool
+  _ ids: [Int], _ dY: MatrixView, into dTable: MutableMatrixView, ignoring ignored: Int? = nil,
+  pool: WorkerPool
 ) {
   checkExtents(ids, dY, dTable)
   let bands = (dY.columns + 255) / 256
   pool.run(bands) { band in
     let columns = band * 256..<min((band + 1) * 256, dY.columns)
-    for (index, id) in ids.enumerated() {
+    for (index, id) in ids.enumerated() where id != ignored {
       addRow(
         dY.row(index) + columns.lowerBound, to: dTable.row(id) + columns.lowerBound, count: columns.count)
     }

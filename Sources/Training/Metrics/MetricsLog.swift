@@ -42,10 +42,15 @@ final class MetricsLog {
 
   /// Opens the logs; what a resumed run will compute again is cut off.
   ///
-  /// - Parameter step: the step that the run goes on from.
-  init(_ folder: RunFolder, from step: Int) throws {
+  /// - Parameters:
+  ///   - step: the step that the run goes on from.
+  ///   - last: the run's last step, after which validation and sample follow the checkpoint.
+  init(_ folder: RunFolder, from step: Int, last: Int) throws {
     if fileExists(folder.metrics) {
-      let kept = try MetricsLog.read(folder.metrics).filter { ($0["step"]?.int ?? 0) <= step }
+      let kept = try MetricsLog.read(folder.metrics).filter { line in
+        let at = line["step"]?.int ?? 0
+        return at <= step && (at < last || line["type"]?.string == "step")
+      }
       try AtomicFile.write(kept.map { $0.text() + "\n" }.joined(), to: folder.metrics)
     }
     lines = try AppendedFile(folder.metrics)

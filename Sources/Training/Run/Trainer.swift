@@ -123,7 +123,7 @@ package final class Trainer {
     if let name = architectures[type] { setDefault("architectures", .array([.string(name)])) }
     setDefault("dtype", "float32")
     let description = try ModelDescription(.object(object), path: "model")
-    if let field = description.unknownFields.first {
+    if let field = description.allUnknownFields.first {
       throw TrainingError.setting(
         source: "model", key: field, reason: "is no field of config.json that \(type) models have")
     }
@@ -173,7 +173,7 @@ package final class Trainer {
   ) throws -> RunResult {
     let clock = ContinuousClock()
     let start = clock.now
-    let metrics = try MetricsLog(folder, from: state.step)
+    let metrics = try MetricsLog(folder, from: state.step, last: settings.iters)
     let rate = try ProductRate.measure(pool: pool)
     let tokens = settings.batchSize * settings.blockSize * settings.gradAccumulationSteps
     onEvent(

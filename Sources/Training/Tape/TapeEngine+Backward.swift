@@ -20,7 +20,7 @@ extension TapeEngine {
       guard let dY = arena.gradient(of: y), let dTable = parameters.gradient(of: table.base) else { return }
       embeddingBackward(
         ids, dY.readOnly, into: MutableMatrixView(dTable, rows: table.rows, columns: table.columns),
-        pool: pool)
+        ignoring: table.base == padding?.table ? padding?.token : nil, pool: pool)
 
     case .normalize(let x, let saved, let weight, let y):
       guard let dY = arena.gradient(of: y) else { return }

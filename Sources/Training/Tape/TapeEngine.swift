@@ -72,6 +72,8 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   /// Threads that take part.
   var threadCount: Int { engine.threadCount }
 
+  /// The token whose embedding gets no gradient from where it is looked up, and the table.
+  var padding: (table: UnsafePointer<Float>, token: Int)?
   /// What drops.
   var dropout = DropoutSettings()
   /// What is recorded so far, in order.

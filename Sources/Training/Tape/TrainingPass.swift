@@ -63,6 +63,11 @@ package final class TrainingPass {
     self.parameters = parameters
     self.pool = pool
     tape = try TapeEngine(pool: pool, parameters: parameters)
+    // In transformers, these families' embeddings know no padding token; all others' do.
+    let unpadded = ["bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj"]
+    if let token = decoder.configuration.paddingToken, !unpadded.contains(decoder.configuration.modelType) {
+      tape.padding = (decoder.weights.tokenEmbedding, token)
+    }
     cache = try FloatMemory(count: decoder.configuration.layerCount, purpose: "a table of layers")
   }
 

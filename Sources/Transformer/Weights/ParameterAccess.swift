@@ -10,6 +10,9 @@ import Kernels
 extension ModelDescription {
   /// What the model consists of, under the names that transformers saves.
   package var parameterTable: ParameterTable { ParameterTable(family, configuration) }
+
+  /// Fields of `config.json` that the family does not know, whether or not they may change the numbers.
+  package var allUnknownFields: [String] { unknownSettings + unknownFields }
 }
 
 extension Decoder {
@@ -29,6 +32,7 @@ extension ParameterTable {
   package static func open(_ description: ModelDescription, folder: String) throws -> (
     table: ParameterTable, copy: (Parameter, UnsafeMutablePointer<Float>) throws -> Void
   ) {
+    try description.refuseUnknownSettings()
     let checkpoint = try Checkpoint(path: folder)
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: checkpoint)

@@ -72,6 +72,11 @@ import Testing
       embeddingBackward(ids, dY.view.readOnly, into: fast.view, pool: WorkerPool(threadCount: 3))
       embeddingBackwardReference(ids, dY.view.readOnly, into: naive.view)
       #expect(fast.elements == naive.elements && fast.isIntact)
+      // A padding token's row stays as it is; the others get what they got.
+      let spared = GuardedMatrix(rows: 5, columns: columns) { Float($0 - $1) }
+      embeddingBackward(
+        ids, dY.view.readOnly, into: spared.view, ignoring: 3, pool: WorkerPool(threadCount: 1))
+      #expect(spared.row(3) == (0..<columns).map { Float(3 - $0) } && spared.row(4) == naive.row(4))
     }
   }
 }
