@@ -3,8 +3,8 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers",
-  "Training", "Transformer",
+  "ChatTemplates", "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels",
+  "Tokenizers", "Training", "Transformer",
 ]
 
 let package = Package(
@@ -35,25 +35,27 @@ let package = Package(
     .target(name: "Checkpoints", dependencies: ["JSON"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON", "Kernels"]),
     .target(name: "Corpora", dependencies: ["CZlib", "Checkpoints", "JSON", "Kernels", "Tokenizers"]),
+    .target(name: "ChatTemplates", dependencies: ["Checkpoints", "JSON"]),
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(
       name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
       name: "Training",
       dependencies: [
-        "CIntrinsics", "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "CIntrinsics", "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers",
+        "Transformer",
       ]),
     .target(
       name: "Evaluation",
       dependencies: [
         "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
       ]),
-    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
+    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Training", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [
-        "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Training",
-        "Transformer",
+        "ChatTemplates", "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels",
+        "Tokenizers", "Training", "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
@@ -71,6 +73,7 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(
       name: "CorporaTests", dependencies: ["Checkpoints", "Corpora", "JSON", "Tokenizers", "_TestSupport"]),
+    .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),

@@ -120,7 +120,8 @@ public struct CorpusReport: Sendable {
     rows.append(["read", "\(read.documents)", "\(read.bytes)"])
     for step in steps {
       rows.append([
-        (removes ? "  removed by " : step.name == "empty" ? "  left out as " : "  changed by ") + step.name, "\(step.documents)",
+        (removes ? "  removed by " : step.name == "empty" ? "  left out as " : "  changed by ") + step.name,
+        "\(step.documents)",
         step.bytes == 0 ? "0" : "\(-step.bytes)",
       ])
     }

@@ -337,7 +337,8 @@ enum MarkdownCleaning {
         // Marks inside a word or a formula (2*3*4, snake_case) are none. Beyond ASCII there are no spaces to go by,
         // but names of files have underscores there too.
         let isInside =
-          isWord(before) && isWord(after) || (byte == UInt8(ascii: "_") && isLetter(before: at) && isLetter(at: end))
+          isWord(before) && isWord(after)
+          || (byte == UInt8(ascii: "_") && isLetter(before: at) && isLetter(at: end))
         let isLong = end - at <= 3 && (byte != UInt8(ascii: "~") || end - at == 2)
         if isLong, !isInside {
           runs.append(

@@ -57,7 +57,7 @@ public final class TokenizerTrainer {
     guard table.count > 0 else { throw TokenizerTrainingError.noText }
     switch configuration.model {
     case .bytePairs: return try trainBytePairs(table, progress)
-    case .wordPiece: fatalError()
+    case .wordPiece: return try trainWordPiece(table, progress)
     case .characters: return try trainCharacters(table)
     }
   }
@@ -102,6 +102,88 @@ public final class TokenizerTrainer {
       }
     }
     return try merge(words, vocabulary, table, prefix: "", progress)
+  }
+
+  /// As `WordPieceTrainer` of `tokenizers`: byte-pair merges of characters, of which those that do not begin a word
+  /// are tokens of their own.
+  ///
+  /// There the order of those tokens, and with it of merges between equals, is another one in every run; here they
+  /// are in the order of their code points.
+  private func trainWordPiece(
+    _ table: WordTable, _ progress: (Stage) -> Bool
+  ) throws -> TrainedTokenizer {
+    var counts: [UInt32: Int] = [:]
+    for index in 0..<table.count {
+      let times = table.entries[index].count
+      TokenizerTrainer.forEachScalar(of: table.bytes(index)) { value, _ in counts[value, default: 0] += times
+      }
+    }
+    let kept = Set(TokenizerTrainer.alphabet(counts, limit: configuration.alphabetLimit))
+    var continuing = Set<UInt32>()
+    for index in 0..<table.count {
+      TokenizerTrainer.forEachScalar(of: table.bytes(index)) { value, isFirst in
+        if !isFirst, kept.contains(value) { continuing.insert(value) }
+      }
+    }
+    var vocabulary = TrainingVocabulary()
+    for token in configuration.specialTokens { _ = vocabulary.add(Array(token.utf8)) }
+    let prefix = Array(TokenizerTrainer.wordPiecePrefix.utf8)
+    var (firstTokens, laterTokens): ([UInt32: UInt32], [UInt32: UInt32]) = ([:], [:])
+    func text(_ value: UInt32) -> [UInt8] {
+      var text: [UInt8] = []
+      UTF8Bytes.append(value, to: &text)
+      return text
+    }
+    for value in kept.sorted() { firstTokens[value] = vocabulary.add(text(value)) }
+    for value in continuing.sorted() { laterTokens[value] = vocabulary.add(prefix + text(value)) }
+    let words = TrainingWords(table) { bytes, out in
+      var count = 0
+      TokenizerTrainer.forEachScalar(of: bytes) { value, isFirst in
+        if let token = isFirst ? firstTokens[value] : laterTokens[value] {
+          out[count] = token
+          count += 1
+        }
+      }
+      return count
+    }
+    var trained = try merge(words, vocabulary, table, prefix: TokenizerTrainer.wordPiecePrefix, progress)
+    trained.tokenCount = try wordPieceTokens(of: table, trained)
+    return trained
+  }
+
+  static let wordPiecePrefix = "##"
+
+  /// Tokens of the text: WordPiece takes the longest tokens first, not the merges in their order.
+  private func wordPieceTokens(of table: WordTable, _ trained: TrainedTokenizer) throws -> Int {
+    let texts = trained.texts
+    let strings = StringTable(capacity: texts.count)
+    for (id, text) in texts.enumerated() {
+      text.withUnsafeBufferPointer { _ = strings.insert($0, UInt32(id)) }
+    }
+    let model = WordPiece(
+      vocabulary: strings, prefix: TokenizerTrainer.wordPiecePrefix,
+      maximumCharacters: TrainedTokenizerDocument.maximumCharacters, unknown: 0, unknownText: "")
+    var scratch = ModelScratch()
+    var (tokens, count): ([UInt32], Int) = ([], 0)
+    for index in 0..<table.count {
+      let word = table.bytes(index)
+      tokens.removeAll(keepingCapacity: true)
+      try model.encode(word.baseAddress!, word.count, into: &tokens, scratch: &scratch)
+      count += tokens.count * table.entries[index].count
+    }
+    return count
+  }
+
+  private static func forEachScalar(
+    of word: UnsafeBufferPointer<UInt8>, _ body: (UInt32, Bool) -> Void
+  ) {
+    guard let base = word.baseAddress else { return }
+    var at = 0
+    while at < word.count {
+      let (value, length) = UTF8Bytes.scalar(base, at)
+      body(value, at == 0)
+      at += length
+    }
   }
 
   private func trainCharacters(_ table: WordTable) throws -> TrainedTokenizer {

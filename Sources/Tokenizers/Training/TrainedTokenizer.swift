@@ -10,7 +10,9 @@ public struct TrainedTokenizer: Sendable {
   /// Bytes of the text it was learned from.
   public let byteCount: Int
   /// Tokens of that text.
-  public let tokenCount: Int
+  public internal(set) var tokenCount: Int
+  /// The tokens in UTF-8, as the vocabulary spells them.
+  let texts: [[UInt8]]
   /// `tokenizer.json`, as `tokenizers` reads it.
   public let document: JSONValue
   /// `tokenizer_config.json`, as transformers reads it.
@@ -22,6 +24,7 @@ public struct TrainedTokenizer: Sendable {
   ) {
     vocabularySize = vocabulary.count
     mergeCount = merges.count
+    texts = vocabulary.texts
     self.byteCount = byteCount
     self.tokenCount = tokenCount
     let writer = TrainedTokenizerDocument(
@@ -46,6 +49,9 @@ struct TrainedTokenizerDocument {
   let configuration: TokenizerTrainingConfiguration
   let vocabulary: TrainingVocabulary
   let merges: [MergeTrainer.Merge]
+
+  /// Characters in a word of WordPiece; longer ones are unknown.
+  static let maximumCharacters = 100
 
   private func text(_ id: UInt32) -> String { String(decoding: vocabulary.texts[Int(id)], as: UTF8.self) }
 
@@ -102,7 +108,8 @@ struct TrainedTokenizerDocument {
     switch configuration.model {
     case .bytePairs:
       ["type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true]
-    case .wordPiece: ["type": "WordPiece", "prefix": "##", "cleanup": true]
+    case .wordPiece:
+      ["type": "WordPiece", "prefix": .string(TokenizerTrainer.wordPiecePrefix), "cleanup": true]
     case .characters: ["type": "Fuse"]
     }
   }
@@ -123,8 +130,9 @@ struct TrainedTokenizerDocument {
       ]
     case .wordPiece:
       return [
-        "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-        "max_input_chars_per_word": 100, "vocab": tokens,
+        "type": "WordPiece", "unk_token": "[UNK]",
+        "continuing_subword_prefix": .string(TokenizerTrainer.wordPiecePrefix),
+        "max_input_chars_per_word": .integer(TrainedTokenizerDocument.maximumCharacters), "vocab": tokens,
       ]
     case .characters:
       return ["type": "WordLevel", "vocab": tokens, "unk_token": .string(unknown ?? "<unk>")]

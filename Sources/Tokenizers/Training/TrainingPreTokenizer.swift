@@ -2,10 +2,18 @@
 enum TrainingPreTokenizer: Sendable {
   case known(KnownPattern, addsPrefixSpace: Bool)
   case regex(Regex)
+  case bert(BertNormalizer)
   case characters
 
   init(_ configuration: TokenizerTrainingConfiguration) throws {
-    if configuration.model == .characters {
+    switch configuration.model {
+    case .bytePairs: break
+    case .wordPiece:
+      // Without a word on accents, BERT strips them where it lowers case.
+      self = .bert(
+        BertNormalizer(stripsAccents: configuration.lowercases, lowercases: configuration.lowercases))
+      return
+    case .characters:
       self = .characters
       return
     }
@@ -42,6 +50,18 @@ enum TrainingPreTokenizer: Sendable {
         end = stop
       }
       if end < sequence.count { table.add(base + end, sequence.count - end) }
+    case .bert(let normalizer):
+      let normalized = normalizer.apply(to: sequence)
+      let text = normalized ?? Array(sequence)
+      try text.withUnsafeBufferPointer { text in
+        var cut = PreTokenizedText(text, beginning: 1)
+        defer { cut.deallocate() }
+        try PreTokenizer.bert.apply(to: &cut, scratch: scratch.regex)
+        for piece in cut.pieces {
+          let word = cut.bytes(piece)
+          table.add(word.baseAddress!, word.count)
+        }
+      }
     case .characters:
       var at = 0
       while at < sequence.count {

@@ -100,10 +100,15 @@ package struct TrainingData {
   private static func isTokenFile(_ path: String) throws -> Bool {
     if folderExists(path) { throw FileError.isDirectory(path: path) }
     guard fileExists(path) else { throw FileError.missing(path: path) }
-    do {
-      return try MappedFile(path: path).bytes.starts(with: [0x89, 0x49, 0x4E, 0x4B, 0x54, 0x4F, 0x4B, 0x0A])
-    } catch FileError.empty {
-      throw TrainingError.data(path: path, reason: "is empty; give a text that is not")
+    let file: MappedFile
+    do throws(FileError) {
+      file = try MappedFile(path: path)
+    } catch {
+      if case .empty = error { throw TrainingError.data(path: path, reason: "is empty; give a text that is not") }
+      throw error
+    }
+    return withExtendedLifetime(file) {
+      file.bytes.starts(with: [0x89, 0x49, 0x4E, 0x4B, 0x54, 0x4F, 0x4B, 0x0A])
     }
   }
 

@@ -23,7 +23,7 @@ enum ProductRate {
       }
       best = max(best, 2 * Double(size * size * size) / begun.duration(to: clock.now).seconds)
     } while start.duration(to: clock.now).seconds < duration
-    return best
+    return withExtendedLifetime(memory) { best }
   }
 }
 

@@ -19,8 +19,7 @@ package final class Trainer {
   private let folder: RunFolder
   private let pool: WorkerPool
   private let pass: TrainingPass
-  private let first: FloatMemory
-  private let second: FloatMemory
+  private let optimizer: Optimizer
   private var state = State()
 
   /// What a checkpoint holds beside weights and moments.
@@ -60,8 +59,7 @@ package final class Trainer {
     }
     // Weights and two moments in each checkpoint, one of them on its way, and the models.
     try folder.checkSpace(for: model.parameters.count * 4 * (3 * (settings.keepLast + 1) + 3))
-    first = try FloatMemory(count: model.parameters.count, purpose: "the optimiser")
-    second = try FloatMemory(count: model.parameters.count, purpose: "the optimiser")
+    optimizer = try Optimizer(model.parameters, pool: pool)
     pass = try TrainingPass(model.decoder, model.parameters, pool: pool)
     if resumes {
       if let step = folder.steps.last { try load(folder.checkpoint(step)) }
@@ -248,7 +246,7 @@ package final class Trainer {
     let targets = settings.batchSize * settings.blockSize * settings.gradAccumulationSteps
     var total = 0.0
     for index in 0..<settings.gradAccumulationSteps {
-      let dropout = TapeEngine.Dropout(
+      let dropout = DropoutSettings(
         residual: Float(settings.dropout), attention: Float(settings.attentionDropout ?? settings.dropout),
         seed: UInt64(settings.seed), step: state.step, batch: index)
       total += try pass.run(
@@ -256,7 +254,7 @@ package final class Trainer {
         labelSmoothing: Float(settings.labelSmoothing), dropout: dropout)
     }
     let loss = total / Double(targets)
-    let norm = sumOfSquares(parameters.gradients.base, count: parameters.count, pool: pool).squareRoot()
+    let norm = optimizer.gradientNorm
     if let reason = fault(loss: loss, norm: norm) {
       guard settings.onSpike == .skip else {
         throw TrainingError.unstable(
@@ -268,17 +266,7 @@ package final class Trainer {
     }
     state.average = state.average.map { 0.98 * $0 + 0.02 * loss } ?? loss
     state.updates += 1
-    let learningRate = settings.learningRate(step: state.step)
-    for slot in parameters.slots {
-      let update = AdamWStep(
-        learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
-        weightDecay: slot.isDecayed ? settings.weightDecay : 0, step: state.updates,
-        gradientScale: settings.gradClip > 0 ? clippingCoefficient(norm: norm, maximum: settings.gradClip) : 1)
-      adamW(
-        update, parameters: parameters.values.base + slot.start,
-        gradients: parameters.gradients.base + slot.start, first: first.base + slot.start,
-        second: second.base + slot.start, count: slot.parameter.count, pool: pool)
-    }
+    optimizer.update(settings, learningRate: settings.learningRate(step: state.step), step: state.updates, norm: norm)
     return .done(loss: loss, norm: norm)
   }
 
@@ -393,8 +381,8 @@ package final class Trainer {
   private func save(_ path: String) throws {
     try RunFolder.write(path) { temporary in
       try writeModel(to: temporary)
-      try model.parameters.save(first, to: temporary + "/optimizer-first.safetensors")
-      try model.parameters.save(second, to: temporary + "/optimizer-second.safetensors")
+      try model.parameters.save(optimizer.first, to: temporary + "/optimizer-first.safetensors")
+      try model.parameters.save(optimizer.second, to: temporary + "/optimizer-second.safetensors")
       // Bit patterns: a number in decimals may come back as another one.
       func bits(_ value: Double?) -> JSONValue { value.map { .string(String($0.bitPattern, radix: 16)) } ?? .null }
       let document: JSONValue = [
@@ -415,7 +403,7 @@ package final class Trainer {
     }
     state = State(step: step, updates: updates, average: number("average"), best: number("best"))
     try model.parameters.load(path + "/model.safetensors", into: model.parameters.values)
-    try model.parameters.load(path + "/optimizer-first.safetensors", into: first)
-    try model.parameters.load(path + "/optimizer-second.safetensors", into: second)
+    try model.parameters.load(path + "/optimizer-first.safetensors", into: optimizer.first)
+    try model.parameters.load(path + "/optimizer-second.safetensors", into: optimizer.second)
   }
 }

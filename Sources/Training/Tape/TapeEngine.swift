@@ -1,6 +1,32 @@
 import Kernels
 import Transformer
 
+/// Which results are dropped, and from which random numbers.
+package struct DropoutSettings: Sendable {
+  /// p of residual branches and embeddings.
+  package var residual: Float = 0
+  /// p of attention's weights.
+  package var attention: Float = 0
+  /// The run's seed.
+  package var seed: UInt64 = 0
+  /// The optimiser's step.
+  package var step = 0
+  /// Which of the step's batches.
+  package var batch = 0
+
+  /// Drops nothing.
+  package init() {}
+
+  /// Drops.
+  package init(residual: Float, attention: Float, seed: UInt64, step: Int, batch: Int) {
+    self.residual = residual
+    self.attention = attention
+    self.seed = seed
+    self.step = step
+    self.batch = batch
+  }
+}
+
 /// A compute engine that remembers what it computed, so that gradients can be taken back through it.
 ///
 /// The decoder's equations stand once, written against `ComputeEngine`; training runs the same lines as inference,
@@ -13,20 +39,6 @@ import Transformer
 /// Use it from one thread.
 final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   // Safe: confined to the thread that trains; `ComputeEngine` asks for the conformance.
-
-  /// Which results are dropped, and from which random numbers.
-  struct Dropout {
-    /// p of residual branches and embeddings.
-    var residual: Float = 0
-    /// p of attention's weights.
-    var attention: Float = 0
-    /// The run's seed.
-    var seed: UInt64 = 0
-    /// The optimiser's step.
-    var step = 0
-    /// Which of the step's batches.
-    var batch = 0
-  }
 
   /// One operation and what its backward pass reads.
   enum Record {
@@ -61,7 +73,7 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   var threadCount: Int { engine.threadCount }
 
   /// What drops.
-  var dropout = Dropout()
+  var dropout = DropoutSettings()
   /// What is recorded so far, in order.
   private(set) var records: [Record] = []
   let arena: ActivationArena

@@ -80,8 +80,8 @@ package final class TrainingPass {
   ///   - wantsGradient: whether gradients are wanted at all.
   /// - Returns: the sum of the losses of the batch's targets.
   /// - Throws: `DecoderError.memory`.
-  func run(
-    _ batch: TokenBatch, targetCount: Int, labelSmoothing: Float = 0, dropout: TapeEngine.Dropout = .init(),
+  package func run(
+    _ batch: TokenBatch, targetCount: Int, labelSmoothing: Float = 0, dropout: DropoutSettings = .init(),
     wantsGradient: Bool = true
   ) throws -> Double {
     tape.reset()

@@ -103,10 +103,9 @@ import Testing
       #expect(Array(part[..<count]) == Array(whole[..<count]) && part[count...].allSatisfy { $0 == -1 })
     }
     // Column 77 of row 5 is word 1 of counter 5·4·8 + 2·8 + 5, a row having four blocks of 32.
-    let counter: UInt64 = 181  // 5·4·8 + 2·8 + 5
+    let counter: UInt64 = 181
     let word = stream.words(counter)[1]
-    let survives = Double(word) >= 0.3 * 4_294_967_296
-    #expect((whole[77] != 0) == survives)
+    #expect((whole[77] != 0) == (Double(word) >= 0.3 * 0x1p32))
   }
 
   @Test func survivorsHaveTheirShareAndTheMeanStays() {
