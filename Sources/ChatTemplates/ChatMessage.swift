@@ -28,7 +28,9 @@ public struct ChatMessage: Sendable, Equatable {
   }
 
   /// A message of the system.
-  public static func system(_ content: String) -> ChatMessage { ChatMessage(role: "system", content: content) }
+  public static func system(_ content: String) -> ChatMessage {
+    ChatMessage(role: "system", content: content)
+  }
   /// A message of the user.
   public static func user(_ content: String) -> ChatMessage { ChatMessage(role: "user", content: content) }
   /// A message of the model.
@@ -47,7 +49,8 @@ extension ChatMessage {
   public static func list(from document: JSONValue, source: String) throws -> [ChatMessage] {
     guard let list = document.array ?? document["messages"]?.array else {
       throw ChatTemplateError.malformedMessages(
-        source: source, reason: "must be a list of messages or an object with one as \"messages\", is \(document.kind)")
+        source: source,
+        reason: "must be a list of messages or an object with one as \"messages\", is \(document.kind)")
     }
     return try list.enumerated().map { index, element in
       guard let fields = element.object else {

@@ -49,7 +49,8 @@ public struct ChatTemplate: Sendable {
   ///   - name: what errors call it.
   ///   - specialTokens: the model's special tokens by role.
   /// - Throws: `TemplateError` with the line.
-  public init(_ source: String, name: String = "chat template", specialTokens: [String: String] = [:]) throws {
+  public init(_ source: String, name: String = "chat template", specialTokens: [String: String] = [:]) throws
+  {
     template = try JinjaTemplate(source, name: name)
     self.specialTokens = specialTokens
   }
@@ -144,7 +145,8 @@ public struct ChatTemplate: Sendable {
   /// - Returns: the text without it.
   private static func mark(_ messages: inout [JSONObject], _ options: Options) throws -> String {
     guard !options.addsGenerationPrompt else {
-      throw ChatTemplateError.cannotContinue(reason: "a new answer is asked for as well (addsGenerationPrompt)")
+      throw ChatTemplateError.cannotContinue(
+        reason: "a new answer is asked for as well (addsGenerationPrompt)")
     }
     let last = messages.count - 1
     guard let index = messages[last].members.lastIndex(where: { $0.key == "content" }) else {
@@ -172,7 +174,9 @@ public struct ChatTemplate: Sendable {
     let bytes = Array(text.utf8)
     let whole = Text(bytes: bytes)
     let tag = Text(String(continuationTag.dropLast()))
-    guard whole.contains(Text(message).stripped()), let offset = whole.lastOffset(of: tag, in: 0..<bytes.count) else {
+    guard whole.contains(Text(message).stripped()),
+      let offset = whole.lastOffset(of: tag, in: 0..<bytes.count)
+    else {
       throw ChatTemplateError.cannotContinue(reason: "the template does not show it as it is")
     }
     let before = Text(bytes[..<offset])

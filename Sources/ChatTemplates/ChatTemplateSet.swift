@@ -23,13 +23,17 @@ public struct ChatTemplateSet: Sendable, Equatable {
   /// The names, sorted.
   public var names: [String] { sources.keys.sorted() }
 
-  /// Reads the templates of a model folder, as transformers does: `chat_template.jinja` and
+  /// Reads the templates of a GGUF file (`tokenizer.chat_template`, and `tokenizer.chat_template.NAME` for others), or
+  /// of a model folder.
+  ///
+  /// Of a folder as transformers does: `chat_template.jinja` and
   /// `additional_chat_templates/*.jinja`; without such files, `chat_template` of `tokenizer_config.json`, a text or a
   /// list of objects with `name` and `template`.
   ///
-  /// - Returns: `nil` where the folder holds no template.
+  /// - Returns: `nil` where there is no template.
   /// - Throws: `FileError`, `JSONDocumentError`, or `ChatTemplateError.malformed` that names file and field.
   public static func load(from folder: String) throws -> ChatTemplateSet? {
+    if !folderExists(folder), GGUFFile.recognises(folder) { return try fromGGUF(folder) }
     let base = folder.hasSuffix("/") ? folder : folder + "/"
     var sources: [String: Source] = [:]
     let additional = base + "additional_chat_templates"
@@ -38,8 +42,22 @@ public struct ChatTemplateSet: Sendable, Equatable {
         sources[String(entry.dropLast(6))] = try read(additional + "/" + entry)
       }
     }
-    if fileExists(base + "chat_template.jinja") { sources["default"] = try read(base + "chat_template.jinja") }
+    if fileExists(base + "chat_template.jinja") {
+      sources["default"] = try read(base + "chat_template.jinja")
+    }
     if sources.isEmpty { sources = try fromConfiguration(base + "tokenizer_config.json") }
+    return sources.isEmpty ? nil : ChatTemplateSet(sources: sources)
+  }
+
+  private static func fromGGUF(_ path: String) throws -> ChatTemplateSet? {
+    let metadata = try GGUFFile(path: path).metadata
+    let key = "tokenizer.chat_template"
+    var sources: [String: Source] = [:]
+    for found in metadata.keys where found == key || found.hasPrefix(key + ".") {
+      guard let text = try metadata.string(found) else { continue }
+      let name = found == key ? "default" : String(found.dropFirst(key.count + 1))
+      sources[name] = Source(text: text, origin: "\(path) (\(found))")
+    }
     return sources.isEmpty ? nil : ChatTemplateSet(sources: sources)
   }
 

@@ -38,7 +38,8 @@ public struct TemplateError: Error, Equatable, Sendable, CustomStringConvertible
 
   /// One line: the template, the line and what is wrong.
   public var description: String {
-    let place = line > 0 ? "\(TemplateError.oneLine(template)), line \(line)" : TemplateError.oneLine(template)
+    let place =
+      line > 0 ? "\(TemplateError.oneLine(template)), line \(line)" : TemplateError.oneLine(template)
     return "\(place): \(TemplateError.oneLine(message))"
   }
 

@@ -52,6 +52,26 @@ public final class InferenceSession {
     histories = []
   }
 
+  /// Forgets the tokens of the session's single row from a length on, so that others may follow what is left.
+  ///
+  /// What is left is what running those tokens alone would give. Where that cannot be, because the early positions
+  /// of a long sequence differ from those of a shorter one, nothing is left.
+  ///
+  /// - Parameter newLength: up to `length`.
+  /// - Returns: the positions left: `newLength` or 0.
+  @discardableResult
+  public func truncate(to newLength: Int) -> Int {
+    precondition(rowCount <= 1, "one row can be shortened, there are \(rowCount)")
+    precondition((0...length).contains(newLength), "\(newLength) of \(length) positions")
+    if let stable = decoder.configuration.stableLength, length > stable, newLength < length {
+      reset()
+      return 0
+    }
+    cache.truncate(to: newLength)
+    if !histories.isEmpty { histories[0].removeSubrange(newLength...) }
+    return newLength
+  }
+
   /// Appends tokens to the session's single row.
   ///
   /// - Parameters:

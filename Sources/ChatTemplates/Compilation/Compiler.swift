@@ -65,7 +65,8 @@ final class Compiler {
     let instructions = try compiler.compile(statements, frame)
     let scope = compiler.scope(of: frame, isFunction: true)
     return Program(
-      root: function.code, body: ScopedBody(scope: scope, instructions: instructions), inputs: compiler.inputs)
+      root: function.code, body: ScopedBody(scope: scope, instructions: instructions), inputs: compiler.inputs
+    )
   }
 
   /// What a frame does when it is entered and left.
@@ -87,7 +88,9 @@ final class Compiler {
     return scope
   }
 
-  private func scopedBody(_ statements: [Statement], _ frame: Frame, isFunction: Bool = false) throws -> ScopedBody {
+  private func scopedBody(_ statements: [Statement], _ frame: Frame, isFunction: Bool = false) throws
+    -> ScopedBody
+  {
     let instructions = try compile(statements, frame)
     return ScopedBody(scope: scope(of: frame, isFunction: isFunction), instructions: instructions)
   }
@@ -228,7 +231,8 @@ final class Compiler {
       function: loop.isRecursive ? function.code : nil, line: line)
   }
 
-  private func compile(test: Expression, of loop: LoopSyntax, _ frame: Frame, _ line: Int) throws -> LoopTest {
+  private func compile(test: Expression, of loop: LoopSyntax, _ frame: Frame, _ line: Int) throws -> LoopTest
+  {
     let symbols = Symbols(parent: frame.symbols)
     symbols.declareParameters(of: loop.target)
     symbols.visit(test)

@@ -120,7 +120,8 @@ final class MacroDefinition: Sendable {
   let body: ScopedBody
 
   init(
-    name: String?, function: FunctionCode, parameters: [Parameter], callerSlot: Slot?, namedArgumentsSlot: Slot?,
+    name: String?, function: FunctionCode, parameters: [Parameter], callerSlot: Slot?,
+    namedArgumentsSlot: Slot?,
     extraArgumentsSlot: Slot?, body: ScopedBody
   ) {
     self.name = name

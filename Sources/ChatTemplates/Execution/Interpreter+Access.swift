@@ -24,10 +24,14 @@ extension Interpreter {
     switch value {
     case .dictionary(let dictionary):
       // A key that cannot be one is a TypeError too.
-      guard case .text(let text) = key else { return (try? HashKey(key)) == nil ? nil : try dictionary.value(of: key) }
+      guard case .text(let text) = key else {
+        return (try? HashKey(key)) == nil ? nil : try dictionary.value(of: key)
+      }
       return dictionary[text]
     case .list(let sequence), .tuple(let sequence):
-      return key.integer.flatMap { Interpreter.index($0, sequence.elements.count) }.map { sequence.elements[$0] }
+      return key.integer.flatMap { Interpreter.index($0, sequence.elements.count) }.map {
+        sequence.elements[$0]
+      }
     case .text(let text):
       guard let wanted = key.integer else { return nil }
       if !text.isASCII { try spend(text.bytes.count / 16) }
@@ -64,6 +68,9 @@ extension Interpreter {
       default: return nil
       }
     case .function(let function):
+      if function.typeName == "TemplateDict", name == "fromkeys" {
+        return FunctionValue.native { try Globals.fromKeys($0, $1) }
+      }
       guard case .macro(let definition, _) = function.kind else { return nil }
       return try macroAttribute(name.string, of: definition)
     case .tuple(let tuple):
@@ -176,7 +183,8 @@ extension Interpreter {
       // Safe: first, end and count lie within the range, whose ends fit; a step that does not is seen to.
       let (step, overflow) = range.step.multipliedReportingOverflow(by: stride)
       guard !overflow,
-        let part = RangeValue(start: range.start + first * range.step, stop: range.start + end * range.step, step: step)
+        let part = RangeValue(
+          start: range.start + first * range.step, stop: range.start + end * range.step, step: step)
       else { throw Interpreter.integerOverflow }
       return .range(part)
     default: return value

@@ -48,7 +48,8 @@ extension Interpreter {
       guard !named.contains(where: { $0.name == "caller" }) else {
         throw TemplateError(
           .type,
-          "macro \(name) was invoked with two values for the special caller argument. This is most likely a bug.")
+          "macro \(name) was invoked with two values for the special caller argument. This is most likely a bug."
+        )
       }
       throw TemplateError(.type, "macro \(name) takes no keyword argument \(first.name.quoted)")
     }

@@ -53,7 +53,9 @@ extension Interpreter {
     return values
   }
 
-  private func evaluateDictionary(_ pairs: [(key: Expression, value: Expression)], _ frame: Frame) throws -> Value {
+  private func evaluateDictionary(_ pairs: [(key: Expression, value: Expression)], _ frame: Frame) throws
+    -> Value
+  {
     var entries: [(Value, Value)] = []
     for pair in pairs { entries.append((try evaluate(pair.key, frame), try evaluate(pair.value, frame))) }
     return .dictionary(try dictionary(entries))
@@ -85,7 +87,8 @@ extension Interpreter {
   }
 
   private func evaluateComparison(
-    _ first: Expression, _ rest: [(operation: ComparisonOperator, operand: Expression)], _ line: Int, _ frame: Frame
+    _ first: Expression, _ rest: [(operation: ComparisonOperator, operand: Expression)], _ line: Int,
+    _ frame: Frame
   ) throws -> Value {
     var left = try evaluate(first, frame)
     for (operation, operand) in rest {
@@ -108,7 +111,9 @@ extension Interpreter {
     return isStrict ? .text(.empty) : undefined(.hint(hint))
   }
 
-  private func evaluateItem(_ object: Expression, _ key: Expression, _ line: Int, _ frame: Frame) throws -> Value {
+  private func evaluateItem(_ object: Expression, _ key: Expression, _ line: Int, _ frame: Frame) throws
+    -> Value
+  {
     let container = try evaluate(object, frame)
     let index = try evaluate(key, frame)
     self.line = line

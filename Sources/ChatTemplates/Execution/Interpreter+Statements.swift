@@ -91,7 +91,8 @@ extension Interpreter {
   }
 
   private func runCallBlock(
-    _ callee: Expression, _ arguments: CallArguments, _ definition: MacroDefinition, _ line: Int, _ frame: Frame
+    _ callee: Expression, _ arguments: CallArguments, _ definition: MacroDefinition, _ line: Int,
+    _ frame: Frame
   ) throws {
     let function = try evaluate(callee, frame)
     var values = try evaluate(arguments, frame)
@@ -186,7 +187,9 @@ extension Interpreter {
 
   private func run(_ loop: LoopCode, _ frame: Frame) throws -> Completion {
     let iterable = try evaluate(loop.iterable, frame)
-    guard loop.function != nil else { return try run(loop, over: iterable, frame, definedIn: frame, depth: 0) }
+    guard loop.function != nil else {
+      return try run(loop, over: iterable, frame, definedIn: frame, depth: 0)
+    }
     try write(.text(try recurse(loop, over: iterable, definedIn: frame, depth: 0)))
     return .normal
   }

@@ -15,7 +15,11 @@ final class Frame {
   subscript(slot: Slot) -> Value? {
     get { slot.hops == 0 ? slots[slot.index] : outer(slot.hops).slots[slot.index] }
     set {
-      if slot.hops == 0 { slots[slot.index] = newValue } else { outer(slot.hops).slots[slot.index] = newValue }
+      if slot.hops == 0 {
+        slots[slot.index] = newValue
+      } else {
+        outer(slot.hops).slots[slot.index] = newValue
+      }
     }
   }
 
@@ -52,8 +56,8 @@ final class Interpreter {
 
   private var steps = 0
   private var depth = 0
-  /// What can change after it was made can hold itself, or a chain of others too long to be freed by recursion.
-  /// It lives until the end and is taken apart then.
+  // What can change after it was made can hold itself, or a chain of others too long to be freed by recursion. It
+  // lives until the end and is taken apart then.
   private var namespaces: [NamespaceValue] = []
   private var frames: [Frame] = []
   private var loops: [LoopContext] = []
@@ -107,7 +111,8 @@ final class Interpreter {
   /// Checks the length of a text that is about to be.
   func checkLength(_ length: Int) throws {
     guard length <= limits.maximumTextLength else {
-      throw TemplateError(.limit, "a text is longer than the \(limits.maximumTextLength) bytes that one may have")
+      throw TemplateError(
+        .limit, "a text is longer than the \(limits.maximumTextLength) bytes that one may have")
     }
   }
 

@@ -165,9 +165,11 @@ extension Interpreter {
     switch value {
     case .iterator(let iterator): return iterator
     case .list(let list): return IteratorValue.over(list.elements, "list_iterator", depth: list.depth + 1)
-    case .tuple(let tuple): return IteratorValue.over(tuple.elements, "tuple_iterator", depth: tuple.depth + 1)
+    case .tuple(let tuple):
+      return IteratorValue.over(tuple.elements, "tuple_iterator", depth: tuple.depth + 1)
     case .dictionary(let dictionary):
-      return IteratorValue.over(dictionary.entries.map(\.key), "dict_keyiterator", depth: dictionary.depth + 1)
+      return IteratorValue.over(
+        dictionary.entries.map(\.key), "dict_keyiterator", depth: dictionary.depth + 1)
     case .view(let view):
       try spend(view.count)
       return IteratorValue.over(view.elements, "dict_itemiterator", depth: view.dictionary.depth + 1)

@@ -17,7 +17,7 @@ struct BraceFormat {
   }
 
   private mutating func fill(_ bytes: [UInt8], depth: Int) throws -> [UInt8] {
-    guard depth > 0 else { throw TemplateError(.value, "Max string recursion exceeded") }
+    guard depth >= 0 else { throw TemplateError(.value, "Max string recursion exceeded") }
     var out: [UInt8] = []
     var index = 0
     while index < bytes.count {
@@ -123,7 +123,9 @@ struct BraceFormat {
       let isElement = bytes[index] == 0x5B
       let start = index + 1
       var end = start
-      while end < bytes.count, isElement ? bytes[end] != 0x5D : bytes[end] != 0x2E && bytes[end] != 0x5B { end += 1 }
+      while end < bytes.count, isElement ? bytes[end] != 0x5D : bytes[end] != 0x2E && bytes[end] != 0x5B {
+        end += 1
+      }
       let part = Text(bytes[start..<end])
       guard !part.isEmpty else { throw TemplateError(.value, "Empty attribute in format string") }
       if isElement {
@@ -216,7 +218,9 @@ private struct FormatSpecification {
     }
     if character(index) == "." {
       index += 1
-      guard let digits = try number() else { throw TemplateError(.value, "Format specifier missing precision") }
+      guard let digits = try number() else {
+        throw TemplateError(.value, "Format specifier missing precision")
+      }
       precision = digits
     }
     if let found = character(index) {
@@ -262,9 +266,13 @@ private struct FormatSpecification {
 
   private func format(_ text: Text, _ interpreter: Interpreter) throws -> [UInt8] {
     guard type == nil || type == "s" else { throw unknownType("str") }
-    if align == "=", fill != "0" { throw TemplateError(.value, "'=' alignment not allowed in string format specifier") }
+    if align == "=", fill != "0" {
+      throw TemplateError(.value, "'=' alignment not allowed in string format specifier")
+    }
     if sign != "-" { throw TemplateError(.value, "Sign not allowed in string format specifier") }
-    if isAlternate { throw TemplateError(.value, "Alternate form (#) not allowed in string format specifier") }
+    if isAlternate {
+      throw TemplateError(.value, "Alternate form (#) not allowed in string format specifier")
+    }
     if let grouping { throw TemplateError(.value, "Cannot specify '\(grouping)' with 's'.") }
     let cut = precision.map { text.slice(0..<min($0, text.count)) } ?? text
     var specification = self
@@ -293,7 +301,9 @@ private struct FormatSpecification {
   }
 
   private func format(_ number: Double) throws -> [UInt8] {
-    if let precision, precision > NumberFormat.maximumPrecision { throw TemplateError(.value, "precision too big") }
+    if let precision, precision > NumberFormat.maximumPrecision {
+      throw TemplateError(.value, "precision too big")
+    }
     var text: String
     switch type {
     case nil:
@@ -308,7 +318,8 @@ private struct FormatSpecification {
       text = NumberFormat.float(
         number, type: type == "G" ? "G" : "g", precision: max(precision ?? 6, 1), isAlternate: isAlternate)
     case "e"?, "E"?, "f"?, "F"?:
-      text = NumberFormat.float(number, type: type ?? "f", precision: precision ?? 6, isAlternate: isAlternate)
+      text = NumberFormat.float(
+        number, type: type ?? "f", precision: precision ?? 6, isAlternate: isAlternate)
     case "%"?: text = NumberFormat.float(number * 100, type: "f", precision: precision ?? 6) + "%"
     default: throw unknownType("float")
     }

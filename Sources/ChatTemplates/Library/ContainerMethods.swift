@@ -27,7 +27,8 @@ enum ContainerMethods {
   private static func sequence(name: String) -> [String: Attribute] {
     [
       "count": .method { interpreter, value, arguments in
-        let wanted = try arguments.bound(to: ["value"], required: 1, function: "count", acceptsNames: false)[0]
+        let wanted = try arguments.bound(to: ["value"], required: 1, function: "count", acceptsNames: false)[
+          0]
         var count = 0
         for element in try interpreter.elements(of: value) {
           try interpreter.spend(1)
@@ -76,7 +77,8 @@ enum ContainerMethods {
     "values": view(.values, "values"),
     "items": view(.items, "items"),
     "get": .method { _, value, arguments in
-      let bound = try arguments.bound(to: ["key", "default"], required: 1, function: "get", acceptsNames: false)
+      let bound = try arguments.bound(
+        to: ["key", "default"], required: 1, function: "get", acceptsNames: false)
       guard case .dictionary(let dictionary) = value else { return .none }
       return try dictionary.value(of: bound[0]) ?? bound[optional: 1] ?? .none
     },
@@ -95,7 +97,8 @@ enum ContainerMethods {
       return .dictionary(view.dictionary)
     },
     "isdisjoint": .method { interpreter, value, arguments in
-      let other = try arguments.bound(to: ["other"], required: 1, function: "isdisjoint", acceptsNames: false)[0]
+      let other = try arguments.bound(
+        to: ["other"], required: 1, function: "isdisjoint", acceptsNames: false)[0]
       for element in try interpreter.elements(of: other) where try interpreter.contains(value, element) {
         return .bool(false)
       }

@@ -3,7 +3,8 @@ extension Filters {
   static let numbers: [String: Body] = [
     "int": filter("int", ["default", "base"]) { interpreter, value, bound in
       let base = try bound[optional: 1].map(interpreter.wholeNumber) ?? 10
-      return try NumberReading.integer(value, base: base).map(Value.integer) ?? bound[optional: 0] ?? .integer(0)
+      return try NumberReading.integer(value, base: base).map(Value.integer) ?? bound[optional: 0]
+        ?? .integer(0)
     },
     "float": filter("float", ["default"]) { interpreter, value, bound in
       try NumberReading.float(value).map(Value.float) ?? bound[optional: 0] ?? .float(0)
@@ -23,7 +24,8 @@ extension Filters {
     _ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments
   ) throws -> Value {
     let precision = try bound[optional: 0].map(interpreter.wholeNumber) ?? 0
-    guard case .text(let method) = bound[optional: 1] ?? "common", ["common", "ceil", "floor"].contains(method.string)
+    guard case .text(let method) = bound[optional: 1] ?? "common",
+      ["common", "ceil", "floor"].contains(method.string)
     else { throw TemplateError(.value, "method must be common, ceil or floor") }
     if case .undefined(let undefined) = value { throw undefined.error }
     if method == "common" {
@@ -90,7 +92,8 @@ enum NumberReading {
     }
     var radix = base
     let prefix = digits.prefix(2).lowercased()
-    for (name, value) in [("0x", 16), ("0o", 8), ("0b", 2)] where prefix == name && (base == 0 || base == value) {
+    for (name, value) in [("0x", 16), ("0o", 8), ("0b", 2)]
+    where prefix == name && (base == 0 || base == value) {
       radix = value
       digits.removeFirst(2)
       if digits.first == "_" { digits.removeFirst() }
@@ -99,9 +102,14 @@ enum NumberReading {
       radix = 10
       if digits.first == "0", digits.contains(where: { $0 != "0" && $0 != "_" }) { return nil }
     }
-    guard let plain = withoutUnderscores(digits), plain.allSatisfy({ $0.isHexDigit || $0.isLetter }) else { return nil }
-    guard plain.allSatisfy({ character in Lexer.digit(character.asciiValue ?? 0).map { $0 < radix } == true }) else { return nil }
-    guard let integer = Int((isNegative ? "-" : "") + plain, radix: radix) else { throw Interpreter.integerOverflow }
+    guard let plain = withoutUnderscores(digits), plain.allSatisfy({ $0.isHexDigit || $0.isLetter }) else {
+      return nil
+    }
+    guard plain.allSatisfy({ character in Lexer.digit(character.asciiValue ?? 0).map { $0 < radix } == true })
+    else { return nil }
+    guard let integer = Int((isNegative ? "-" : "") + plain, radix: radix) else {
+      throw Interpreter.integerOverflow
+    }
     return integer
   }
 
@@ -160,7 +168,8 @@ enum NumberReading {
     guard digits.contains("_") else { return digits.isEmpty ? nil : digits }
     let characters = Array(digits)
     for (index, character) in characters.enumerated() where character == "_" {
-      guard index > 0, index + 1 < characters.count, characters[index - 1].isHexDigit || characters[index - 1].isLetter,
+      guard index > 0, index + 1 < characters.count,
+        characters[index - 1].isHexDigit || characters[index - 1].isLetter,
         characters[index + 1].isHexDigit || characters[index + 1].isLetter
       else { return nil }
     }

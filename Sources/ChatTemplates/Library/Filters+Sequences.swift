@@ -1,7 +1,8 @@
 extension Filters {
   /// Filters of sequences.
   static let sequences: [String: Body] = [
-    "length": filter("length") { try length($0, $1, $2) }, "count": filter("length") { try length($0, $1, $2) },
+    "length": filter("length") { try length($0, $1, $2) },
+    "count": filter("length") { try length($0, $1, $2) },
     "list": filter("list") { interpreter, value, _ in try interpreter.list(interpreter.elements(of: value)) },
     "first": filter("first") { interpreter, value, _ in
       try interpreter.iterator(over: value).next(interpreter)
@@ -30,7 +31,9 @@ extension Filters {
     "rejectattr": { try select($0, $1, $2, wanted: false, byAttribute: true) },
   ]
 
-  private static func length(_ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments) throws -> Value {
+  private static func length(_ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments) throws
+    -> Value
+  {
     guard let length = try interpreter.length(of: value) else {
       throw TemplateError(.type, "object of type '\(value.typeName)' has no len()")
     }
@@ -47,7 +50,9 @@ extension Filters {
     }
   }
 
-  private static func reverse(_ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments) throws -> Value {
+  private static func reverse(_ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments) throws
+    -> Value
+  {
     if case .text(let text) = value {
       try interpreter.spend(text.bytes.count)
       return .text(Text(codePoints: text.codePoints.reversed(), isMarkup: text.isMarkup))
@@ -94,7 +99,8 @@ extension Filters {
       source = elements
       while let element = try elements.next(interpreter) {
         try interpreter.spend(4)
-        let key = try HashKey(interpreter.foldedCase(interpreter.follow(path, from: element), isCaseSensitive))
+        let key = try HashKey(
+          interpreter.foldedCase(interpreter.follow(path, from: element), isCaseSensitive))
         if seen.insert(key).inserted { return element }
       }
       return nil
@@ -228,7 +234,8 @@ extension Filters {
     return try interpreter.list(
       groups.map { group in
         try interpreter.tuple(
-          [try real(group.elements[0]), try interpreter.list(group.elements)], fieldNames: ["grouper", "list"])
+          [try real(group.elements[0]), try interpreter.list(group.elements)],
+          fieldNames: ["grouper", "list"])
       })
   }
 

@@ -71,7 +71,9 @@ extension Filters {
     "filesizeformat": filter("filesizeformat", ["binary"], filesizeformat),
   ]
 
-  private static func escape(_ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments) throws -> Value {
+  private static func escape(_ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments) throws
+    -> Value
+  {
     .text(try interpreter.softString(value).escaped)
   }
 
@@ -196,7 +198,8 @@ extension Filters {
       case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x5F, 0x2E, 0x2D, 0x7E: out.append(byte)
       case 0x2F where !forQuery: out.append(byte)
       case 0x20 where forQuery: out.append(0x2B)
-      default: out += Array((byte < 16 ? "%0" : "%").utf8) + Array(String(byte, radix: 16, uppercase: true).utf8)
+      default:
+        out += Array((byte < 16 ? "%0" : "%").utf8) + Array(String(byte, radix: 16, uppercase: true).utf8)
       }
     }
     return out
@@ -237,7 +240,10 @@ extension Filters {
       if case .none = value { continue }
       if value.isUndefined { continue }
       let name = try interpreter.text(key, "the name of an attribute")
-      guard !name.bytes.contains(where: { Text.isSpace(UInt32($0)) && $0 < 0x1C || [0x20, 0x2F, 0x3E, 0x3D].contains($0) })
+      guard
+        !name.bytes.contains(where: {
+          Text.isSpace(UInt32($0)) && $0 < 0x1C || [0x20, 0x2F, 0x3E, 0x3D].contains($0)
+        })
       else { throw TemplateError(.value, "Invalid character in attribute name: \(name.quoted)") }
       let content = try interpreter.softString(value).escaped
       parts.append(name.escaped.bytes + [0x3D, 0x22] + content.bytes + [0x22])
@@ -252,13 +258,17 @@ extension Filters {
     _ interpreter: Interpreter, _ value: Value, _ bound: BoundArguments
   ) throws -> Value {
     guard let bytes = try NumberReading.float(value) else {
-      throw TemplateError(.value, "could not convert string to float: \(try interpreter.representation(value).string)")
+      throw TemplateError(
+        .value, "could not convert string to float: \(try interpreter.representation(value).string)")
     }
     let isBinary = try interpreter.isTrue(bound[optional: 0] ?? .bool(false))
     let base = isBinary ? 1024.0 : 1000.0
     if bytes == 1 { return "1 Byte" }
     if bytes < base { return .string("\(Int(exactly: bytes.rounded(.towardZero)) ?? 0) Bytes") }
-    let prefixes = isBinary ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
+    let prefixes =
+      isBinary
+      ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"]
+      : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
     var unit = base
     for (index, prefix) in prefixes.enumerated() {
       unit *= base

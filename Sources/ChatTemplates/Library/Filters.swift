@@ -3,7 +3,9 @@ enum Filters {
   typealias Body = @Sendable (Interpreter, Value, Arguments) throws -> Value
 
   /// jinja2's filters by name, with transformers' own `tojson`.
-  static let table: [String: Body] = texts.merging(sequences) { $1 }.merging(numbers) { $1 }.merging(others) { $1 }
+  static let table: [String: Body] = texts.merging(sequences) { $1 }.merging(numbers) { $1 }.merging(others) {
+    $1
+  }
 
   /// A filter whose parameters after the value are these.
   static func filter(

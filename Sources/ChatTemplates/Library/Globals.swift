@@ -36,7 +36,8 @@ enum Globals {
     let step = try bound[optional: 2].map(interpreter.wholeNumber) ?? 1
     guard step != 0 else { throw TemplateError(.value, "range() arg 3 must not be zero") }
     let maximum = interpreter.limits.maximumRange
-    guard let range = RangeValue(start: stop == nil ? 0 : first, stop: stop ?? first, step: step), range.count <= maximum
+    guard let range = RangeValue(start: stop == nil ? 0 : first, stop: stop ?? first, step: step),
+      range.count <= maximum
     else {
       throw TemplateError(
         .limit, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (\(maximum)).")
@@ -84,7 +85,8 @@ enum Globals {
 
   /// `dict.fromkeys(keys, value)`.
   static func fromKeys(_ interpreter: Interpreter, _ arguments: Arguments) throws -> Value {
-    let bound = try arguments.bound(to: ["iterable", "value"], required: 1, function: "fromkeys", acceptsNames: false)
+    let bound = try arguments.bound(
+      to: ["iterable", "value"], required: 1, function: "fromkeys", acceptsNames: false)
     let value = bound[optional: 1] ?? .none
     return .dictionary(try interpreter.dictionary(interpreter.elements(of: bound[0]).map { ($0, value) }))
   }

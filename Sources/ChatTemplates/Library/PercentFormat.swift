@@ -128,7 +128,8 @@ private struct PercentFormat {
     default:
       throw TemplateError(
         .value,
-        "unsupported format character '\(type)' (0x\(String(bytes[position - 1], radix: 16))) at index \(position - 1)")
+        "unsupported format character '\(type)' (0x\(String(bytes[position - 1], radix: 16))) at index \(position - 1)"
+      )
     }
   }
 
@@ -171,7 +172,8 @@ private struct PercentFormat {
     let start = position
     while position < bytes.count, (0x30...0x39).contains(bytes[position]) { position += 1 }
     guard position > start else { return nil }
-    guard let number = Int(String(decoding: bytes[start..<position], as: UTF8.self)), number <= Int(Int32.max) else {
+    guard let number = Int(String(decoding: bytes[start..<position], as: UTF8.self)), number <= Int(Int32.max)
+    else {
       throw TemplateError(.value, "width too big")
     }
     return number
@@ -237,8 +239,10 @@ private struct PercentFormat {
     }
     let precision = directive.precision ?? 6
     guard precision <= NumberFormat.maximumPrecision else { throw TemplateError(.value, "precision too big") }
-    let text = NumberFormat.float(number, type: type, precision: precision, isAlternate: directive.isAlternate)
+    let text = NumberFormat.float(
+      number, type: type, precision: precision, isAlternate: directive.isAlternate)
     let isNegative = text.first == "-"
-    try write(isNegative ? "-" : directive.sign, Text(isNegative ? String(text.dropFirst()) : text), directive)
+    try write(
+      isNegative ? "-" : directive.sign, Text(isNegative ? String(text.dropFirst()) : text), directive)
   }
 }

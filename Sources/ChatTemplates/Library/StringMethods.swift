@@ -66,17 +66,21 @@ enum StringMethods {
     "splitlines": method("splitlines", ["keepends"], acceptsNames: true) { interpreter, text, bound in
       try interpreter.list(text.lines(keepingEnds: interpreter.isTrue(bound[optional: 0] ?? .bool(false))))
     },
-    "partition": partition("partition", fromRight: false), "rpartition": partition("rpartition", fromRight: true),
+    "partition": partition("partition", fromRight: false),
+    "rpartition": partition("rpartition", fromRight: true),
     "join": method("join", ["iterable"], required: 1) { try join($0, $1, $2) },
     "replace": method("replace", ["old", "new", "count"], required: 2) { interpreter, text, bound in
       let old = try interpreter.text(bound[0], "replace() argument 1")
       let new = try interpreter.text(bound[1], "replace() argument 2")
       let count = try bound[optional: 2].map(interpreter.wholeNumber) ?? -1
-      return .text(try interpreter.replace(old, with: text.isMarkup ? new.escaped : new, in: text, count: count))
+      return .text(
+        try interpreter.replace(old, with: text.isMarkup ? new.escaped : new, in: text, count: count))
     },
     // Places.
-    "find": find("find", fromRight: false, raises: false), "rfind": find("rfind", fromRight: true, raises: false),
-    "index": find("index", fromRight: false, raises: true), "rindex": find("rindex", fromRight: true, raises: true),
+    "find": find("find", fromRight: false, raises: false),
+    "rfind": find("rfind", fromRight: true, raises: false),
+    "index": find("index", fromRight: false, raises: true),
+    "rindex": find("rindex", fromRight: true, raises: true),
     "count": method("count", ["sub", "start", "end"], required: 1) { interpreter, text, bound in
       let needle = try interpreter.text(bound[0], "must")
       guard let range = try byteRange(interpreter, text, bound) else { return .integer(0) }
@@ -113,7 +117,8 @@ enum StringMethods {
     },
     "format_map": .method { interpreter, value, arguments in
       guard case .text(let text) = value else { return .none }
-      let mapping = try arguments.bound(to: ["mapping"], required: 1, function: "format_map", acceptsNames: false)[0]
+      let mapping = try arguments.bound(
+        to: ["mapping"], required: 1, function: "format_map", acceptsNames: false)[0]
       guard case .dictionary(let dictionary) = mapping else {
         throw TemplateError(.type, "format_map() argument must be dict, not \(mapping.typeName)")
       }
@@ -135,7 +140,8 @@ enum StringMethods {
     }
   }
 
-  private static func hasEnd(_ name: String, _ matches: @escaping @Sendable (Text, Text) -> Bool) -> Attribute {
+  private static func hasEnd(_ name: String, _ matches: @escaping @Sendable (Text, Text) -> Bool) -> Attribute
+  {
     method(name, ["prefix", "start", "end"], required: 1) { interpreter, text, bound in
       guard let range = try byteRange(interpreter, text, bound) else { return .bool(false) }
       let part = range == 0..<text.bytes.count ? text : Text(text.bytes[range])
@@ -179,7 +185,8 @@ enum StringMethods {
     method(name, ["sub", "start", "end"], required: 1) { interpreter, text, bound in
       let needle = try interpreter.text(bound[0], "must")
       if let range = try byteRange(interpreter, text, bound),
-        let offset = fromRight ? text.lastOffset(of: needle, in: range) : text.firstOffset(of: needle, in: range)
+        let offset = fromRight
+          ? text.lastOffset(of: needle, in: range) : text.firstOffset(of: needle, in: range)
       {
         return .integer(text.index(ofByte: offset))
       }
@@ -213,7 +220,9 @@ enum StringMethods {
           ? text.lastOffset(of: separator, in: rest) : text.firstOffset(of: separator, in: rest)
       else { break }
       let end = offset + separator.bytes.count
-      parts.append(Text(text.bytes[fromRight ? end..<rest.upperBound : rest.lowerBound..<offset], isMarkup: text.isMarkup))
+      parts.append(
+        Text(
+          text.bytes[fromRight ? end..<rest.upperBound : rest.lowerBound..<offset], isMarkup: text.isMarkup))
       rest = fromRight ? rest.lowerBound..<offset : end..<rest.upperBound
     }
     parts.append(Text(text.bytes[rest], isMarkup: text.isMarkup))
@@ -259,11 +268,15 @@ enum StringMethods {
       }
       let end = offset + separator.bytes.count
       return try interpreter.tuple(
-        [Text(text.bytes[..<offset]), separator, Text(text.bytes[end...])].map { .text($0.marked(like: text)) })
+        [Text(text.bytes[..<offset]), separator, Text(text.bytes[end...])].map {
+          .text($0.marked(like: text))
+        })
     }
   }
 
-  private static func join(_ interpreter: Interpreter, _ separator: Text, _ bound: BoundArguments) throws -> Value {
+  private static func join(_ interpreter: Interpreter, _ separator: Text, _ bound: BoundArguments) throws
+    -> Value
+  {
     guard bound[0].isIterable else { throw TemplateError(.type, "can only join an iterable") }
     var out: [UInt8] = []
     for (index, element) in try interpreter.elements(of: bound[0]).enumerated() {

@@ -55,7 +55,8 @@ final class Expression: Sendable {
     case .item(let object, let key): [object, key]
     case .slice(let object, let start, let stop, let step): [object] + [start, stop, step].compactMap { $0 }
     case .call(let callee, let arguments): [callee] + arguments.expressions
-    case .filter(let value, _, let arguments), .test(let value, _, let arguments): [value] + arguments.expressions
+    case .filter(let value, _, let arguments), .test(let value, _, let arguments):
+      [value] + arguments.expressions
     }
   }
 
@@ -102,9 +103,9 @@ final class Expression: Sendable {
 struct CallArguments: Sendable {
   var positional: [Expression] = []
   var named: [(name: Text, value: Expression)] = []
-  /// `*values`
+  /// What `*` spreads.
   var spread: Expression?
-  /// `**values`
+  /// What `**` spreads.
   var namedSpread: Expression?
 
   var expressions: [Expression] {

@@ -14,11 +14,17 @@ struct Lexer {
 
   /// The tokens of a template, an end token last.
   ///
-  /// - Throws: `TemplateError.syntax` with the line.
-  static func tokenize(_ source: String) throws -> [Token] {
+  /// - Returns: the tokens, and the fault that cut them short: the parser may meet one of its own before.
+  static func tokenize(_ source: String) -> (tokens: [Token], fault: TemplateError?) {
     var lexer = Lexer(source: Lexer.normalized(Array(source.utf8)))
-    try lexer.run()
-    return lexer.tokens
+    var fault: TemplateError?
+    do {
+      while lexer.position < lexer.source.count { try lexer.readData() }
+    } catch {
+      fault = error as? TemplateError
+    }
+    lexer.add(.end)
+    return (lexer.tokens, fault)
   }
 
   private init(source: [UInt8]) { self.source = source }
@@ -39,11 +45,6 @@ struct Lexer {
     }
     if out.last == 0x0A { out.removeLast() }
     return out
-  }
-
-  private mutating func run() throws {
-    while position < source.count { try readData() }
-    add(.end)
   }
 
   // MARK: Between tags
@@ -146,7 +147,8 @@ struct Lexer {
     while index + 1 < source.count {
       if matches("{%", at: index), let end = endOfRawEnd(index) {
         let sign = byte(index + 2)
-        addData(start..<self.end(ofText: start..<index, before: .block, sign == 0x2D || sign == 0x2B ? sign : 0))
+        addData(
+          start..<self.end(ofText: start..<index, before: .block, sign == 0x2D || sign == 0x2B ? sign : 0))
         line += newlines(start..<end)
         advance(to: end)
         return
@@ -213,7 +215,9 @@ struct Lexer {
     let decimal: (UInt8) -> Bool = { (0x30...0x39).contains($0) }
     if position == 0 || byte(position - 1) != 0x2E, let end = endOfFloat(decimal) {
       let text = String(decoding: source[position..<end].filter { $0 != 0x5F }, as: UTF8.self)
-      guard let value = Double(text), value.isFinite else { throw error("the number \(text) is out of range") }
+      guard let value = Double(text), value.isFinite else {
+        throw error("the number \(text) is out of range")
+      }
       add(.float(value))
       advance(to: end)
       return true
@@ -330,7 +334,8 @@ struct Lexer {
   private func byte(_ index: Int) -> UInt8 { index < source.count ? source[index] : 0 }
 
   private func matches(_ text: String, at index: Int) -> Bool {
-    index + text.utf8.count <= source.count && source[index..<index + text.utf8.count].elementsEqual(text.utf8)
+    index + text.utf8.count <= source.count
+      && source[index..<index + text.utf8.count].elementsEqual(text.utf8)
   }
 
   private func endOfSpace(_ start: Int) -> Int {
@@ -397,7 +402,9 @@ enum StringLiteral {
         let (point, length) = Text.codePoint(bytes, at: index - 1)
         index += length - 1
         let escape =
-          point < 0x100 ? Text.escape("x", point, 2) : point < 0x10000 ? Text.escape("u", point, 4) : Text.escape("U", point, 8)
+          point < 0x100
+          ? Text.escape("x", point, 2)
+          : point < 0x10000 ? Text.escape("u", point, 4) : Text.escape("U", point, 8)
         out += escape.dropFirst()
       }
     }
@@ -405,7 +412,8 @@ enum StringLiteral {
   }
 
   private static let plainEscapes: [UInt8: UInt8] = [
-    0x5C: 0x5C, 0x27: 0x27, 0x22: 0x22, 0x61: 0x07, 0x62: 0x08, 0x66: 0x0C, 0x6E: 0x0A, 0x72: 0x0D, 0x74: 0x09,
+    0x5C: 0x5C, 0x27: 0x27, 0x22: 0x22, 0x61: 0x07, 0x62: 0x08, 0x66: 0x0C, 0x6E: 0x0A, 0x72: 0x0D,
+    0x74: 0x09,
     0x76: 0x0B,
   ]
 

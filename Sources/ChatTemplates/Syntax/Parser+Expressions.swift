@@ -297,7 +297,8 @@ extension Parser {
       guard slices.count == 1, keys.isEmpty else { throw error("invalid syntax", line: line) }
       return slice
     }
-    return try expression(.item(object, keys.count == 1 ? keys[0] : try expression(.tuple(keys), line: line)), line: line)
+    return try expression(
+      .item(object, keys.count == 1 ? keys[0] : try expression(.tuple(keys), line: line)), line: line)
   }
 
   /// What stands between the brackets of a subscript: a key, or the whole slice of the object.

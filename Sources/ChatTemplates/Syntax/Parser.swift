@@ -8,6 +8,8 @@ struct Parser {
   static let maximumDepth = 400
 
   private let tokens: [Token]
+  /// What stands in place of the end, where the source could not be cut into tokens.
+  private let lexerFault: TemplateError?
   private var index = 0
   private var tagStack: [String] = []
   private var endTagStack: [[String]] = []
@@ -18,11 +20,16 @@ struct Parser {
   ///
   /// - Throws: `TemplateError.syntax` or `.unsupported`, with the line.
   static func parse(_ source: String) throws -> [Statement] {
-    var parser = Parser(tokens: try Lexer.tokenize(source))
-    return try parser.parseBody(until: nil)
+    var parser = Parser(Lexer.tokenize(source))
+    let statements = try parser.parseBody(until: nil)
+    if let fault = parser.lexerFault { throw fault }
+    return statements
   }
 
-  private init(tokens: [Token]) { self.tokens = tokens }
+  private init(_ source: (tokens: [Token], fault: TemplateError?)) {
+    tokens = source.tokens
+    lexerFault = source.fault
+  }
 
   // MARK: Tokens
 
@@ -73,7 +80,8 @@ struct Parser {
   }
 
   func error(_ message: String, line: Int? = nil) -> TemplateError {
-    TemplateError(.syntax, message, line: line ?? current.line)
+    if current.kind == .end, let lexerFault { return lexerFault }
+    return TemplateError(.syntax, message, line: line ?? current.line)
   }
 
   /// An expression whose depth is checked, so that walking it later needs no care.
@@ -91,7 +99,8 @@ struct Parser {
     if let endTags { endTagStack.append(endTags) }
     defer { if endTags != nil { endTagStack.removeLast() } }
     guard tagStack.count <= Self.maximumNesting else {
-      throw TemplateError(.limit, "blocks are nested more than \(Self.maximumNesting) deep", line: current.line)
+      throw TemplateError(
+        .limit, "blocks are nested more than \(Self.maximumNesting) deep", line: current.line)
     }
     var body: [Statement] = []
     var parts: [OutputPart] = []
@@ -172,7 +181,8 @@ struct Parser {
       let (parameters, defaults) = try parseSignature()
       let body = try parseBlock("endmacro")
       return Statement(
-        kind: .macro(MacroSyntax(name: name, parameters: parameters, defaults: defaults, body: body)), line: line)
+        kind: .macro(MacroSyntax(name: name, parameters: parameters, defaults: defaults, body: body)),
+        line: line)
     case "call": return try parseCallBlock()
     case "filter":
       take()
@@ -227,7 +237,8 @@ struct Parser {
     let body = try parseBlock(["endfor", "else"])
     let otherwise = take().kind == .name("endfor") ? [] : try parseBlock("endfor")
     let loop = LoopSyntax(
-      target: target, iterable: iterable, test: test, isRecursive: isRecursive, body: body, otherwise: otherwise)
+      target: target, iterable: iterable, test: test, isRecursive: isRecursive, body: body,
+      otherwise: otherwise)
     return Statement(kind: .loop(loop), line: line)
   }
 
@@ -278,7 +289,8 @@ struct Parser {
       try expect(.symbol(.assign))
       values.append(try parseExpression())
     }
-    return Statement(kind: .with(targets: targets, values: values, body: try parseBlock("endwith")), line: line)
+    return Statement(
+      kind: .with(targets: targets, values: values, body: try parseBlock("endwith")), line: line)
   }
 
   private mutating func parseSignature() throws -> ([String], [Expression]) {

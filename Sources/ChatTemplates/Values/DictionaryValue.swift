@@ -102,7 +102,8 @@ enum HashKey: Hashable {
     case .float(let value): self = Int(exactly: value).map(HashKey.integer) ?? .float(value)
     case .text(let text): self = .text(text.bytes)
     case .tuple(let tuple): self = .tuple(try tuple.elements.map(HashKey.init))
-    case .range(let range): self = .tuple([.integer(range.start), .integer(range.stop), .integer(range.step)])
+    case .range(let range):
+      self = .tuple([.integer(range.start), .integer(range.stop), .integer(range.step)])
     case .list, .dictionary: throw TemplateError(.type, "unhashable type: '\(value.typeName)'")
     case .view(let view): throw TemplateError(.type, "unhashable type: '\(view.part.typeName)'")
     case .iterator(let object): self = .object(ObjectIdentifier(object))

@@ -57,7 +57,9 @@ extension Text {
       return Text(bytes: bytes.map { (0x61...0x7A).contains($0) ? $0 & ~0x20 : $0 }, isMarkup: isMarkup)
     }
     var out: [UInt8] = []
-    for point in codePoints { Text.appendMapping(Text.properties(point)?.uppercaseMapping, of: point, to: &out) }
+    for point in codePoints {
+      Text.appendMapping(Text.properties(point)?.uppercaseMapping, of: point, to: &out)
+    }
     return Text(bytes: out, isMarkup: isMarkup)
   }
 

@@ -26,7 +26,9 @@ struct Text: Sendable {
     isASCII = all < 0x80
   }
 
-  init(_ bytes: ArraySlice<UInt8>, isMarkup: Bool = false) { self.init(bytes: Array(bytes), isMarkup: isMarkup) }
+  init(_ bytes: ArraySlice<UInt8>, isMarkup: Bool = false) {
+    self.init(bytes: Array(bytes), isMarkup: isMarkup)
+  }
 
   init(_ string: String, isMarkup: Bool = false) { self.init(bytes: Array(string.utf8), isMarkup: isMarkup) }
 
@@ -167,7 +169,8 @@ struct Text: Sendable {
   static func firstOffset(of needle: [UInt8], in bytes: [UInt8], _ range: Range<Int>) -> Int? {
     if needle.isEmpty { return range.lowerBound }
     guard needle.count <= range.count else { return nil }
-    return needle.count <= 32 ? directOffset(of: needle, in: bytes, range) : steadyOffset(of: needle, in: bytes, range)
+    return needle.count <= 32
+      ? directOffset(of: needle, in: bytes, range) : steadyOffset(of: needle, in: bytes, range)
   }
 
   /// For short needles: at each place where the first byte stands, the others are compared.
@@ -178,7 +181,9 @@ struct Text: Sendable {
       needle.withUnsafeBufferPointer { needle in
         while start <= last {
           // Safe: the range lies within the bytes.
-          guard let found = memchr(bytes.baseAddress! + start, Int32(needle[0]), last - start + 1) else { return nil }
+          guard let found = memchr(bytes.baseAddress! + start, Int32(needle[0]), last - start + 1) else {
+            return nil
+          }
           start = UnsafeRawPointer(bytes.baseAddress!).distance(to: UnsafeRawPointer(found))
           if memcmp(found, needle.baseAddress!, needle.count) == 0 { return start }
           start += 1
@@ -223,13 +228,16 @@ struct Text: Sendable {
   func hasPrefix(_ prefix: Text) -> Bool { bytes.starts(with: prefix.bytes) }
 
   func hasSuffix(_ suffix: Text) -> Bool {
-    bytes.count >= suffix.bytes.count && bytes[(bytes.count - suffix.bytes.count)...].elementsEqual(suffix.bytes)
+    bytes.count >= suffix.bytes.count
+      && bytes[(bytes.count - suffix.bytes.count)...].elementsEqual(suffix.bytes)
   }
 
   // MARK: Stripping
 
   /// Without the code points of a set at its ends.
-  func stripped(left: Bool = true, right: Bool = true, where isStripped: (UInt32) -> Bool = Text.isSpace) -> Text {
+  func stripped(left: Bool = true, right: Bool = true, where isStripped: (UInt32) -> Bool = Text.isSpace)
+    -> Text
+  {
     var start = 0
     var end = bytes.count
     while left, start < end {
@@ -249,7 +257,9 @@ struct Text: Sendable {
   /// White space as `str.isspace` and `\s` have it.
   static func isSpace(_ point: UInt32) -> Bool {
     switch point {
-    case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000: true
+    case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F,
+      0x3000:
+      true
     default: false
     }
   }

@@ -170,7 +170,9 @@ extension Interpreter {
       }
       let remainder = a % b
       let isBelow = remainder != 0 && (remainder < 0) != (b < 0)
-      result = operation == .modulo ? (isBelow ? remainder + b : remainder, false) : (isBelow ? quotient - 1 : quotient, false)
+      result =
+        operation == .modulo
+        ? (isBelow ? remainder + b : remainder, false) : (isBelow ? quotient - 1 : quotient, false)
     case .power:
       guard b >= 0 else { return try floats(.power, Double(a), Double(b)) }
       result = Interpreter.power(a, b)
@@ -227,7 +229,9 @@ extension Interpreter {
         throw TemplateError(.unsupported, "a negative number to a fractional power is a complex number")
       }
       let result = pow(a, b)
-      if result.isInfinite, a.isFinite, b.isFinite { throw TemplateError(.value, "Numerical result out of range") }
+      if result.isInfinite, a.isFinite, b.isFinite {
+        throw TemplateError(.value, "Numerical result out of range")
+      }
       return .float(result)
     }
   }
@@ -317,7 +321,9 @@ extension Interpreter {
     return try nested {
       for entry in left.entries {
         try spend(1)
-        guard let other = try right.value(of: entry.key), try areEqual(entry.value, other) else { return false }
+        guard let other = try right.value(of: entry.key), try areEqual(entry.value, other) else {
+          return false
+        }
       }
       return true
     }
@@ -330,7 +336,7 @@ extension Interpreter {
     return try left.dictionary.entries.allSatisfy { try right.dictionary.value(of: $0.key) != nil }
   }
 
-  /// Less, equal or greater of two numbers; `nil` with a NaN. Exact where an integer has more bits than a Double.
+  /// Less, equal or greater of two numbers, exact where an integer has more bits than a Double; `nil` with a NaN.
   private static func order(_ left: Value, _ a: Double, _ right: Value, _ b: Double) -> Int? {
     if a.isNaN || b.isNaN { return nil }
     if let exact = left.integer, b.isFinite, abs(a) >= 0x1p53 { return order(exact, b) }
@@ -370,7 +376,8 @@ extension Interpreter {
     default:
       throw TemplateError(
         .type,
-        "'\(operation.rawValue)' not supported between instances of '\(left.typeName)' and '\(right.typeName)'")
+        "'\(operation.rawValue)' not supported between instances of '\(left.typeName)' and '\(right.typeName)'"
+      )
     }
   }
 

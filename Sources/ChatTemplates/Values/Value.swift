@@ -77,7 +77,9 @@ final class UndefinedValue {
   }
 }
 
-/// The elements of a list or tuple. No template can change them: the sandbox is the immutable one.
+/// The elements of a list or tuple.
+///
+/// No template can change them: the sandbox is the immutable one.
 final class SequenceValue {
   let elements: [Value]
   /// Containers below this one, itself counted; bounded, so that no value is too deep to be walked or freed.
@@ -106,7 +108,8 @@ struct RangeValue: Equatable {
       count = 0
       return
     }
-    let (span, overflow) = step > 0 ? stop.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(stop)
+    let (span, overflow) =
+      step > 0 ? stop.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(stop)
     guard !overflow, step != .min else { return nil }
     count = (span - 1) / abs(step) + 1
   }

@@ -78,7 +78,8 @@ class Grammar:
             return f"{self.primary(depth)}[{sub()}]"
         if kind == 8:
             part = lambda: r.choice(["", "", "0", "1", "-1", "2", "-2", "10", "none", "n"])
-            return f"{self.primary(depth)}[{part()}:{part()}" + (f":{r.choice(['1', '-1', '2', '-2', '', '0', '3'])}" if r.random() < 0.5 else "") + "]"
+            # Not of literals: jinja2 folds those, and prints nothing for a constant that cannot be cut.
+            return f"{r.choice(self.names)}[{part()}:{part()}" + (f":{r.choice(['1', '-1', '2', '-2', '', '0', '3'])}" if r.random() < 0.5 else "") + "]"
         if kind in (9, 10, 11):
             return f"{self.primary(depth)}|{self.filter(depth)}"
         if kind == 12:
