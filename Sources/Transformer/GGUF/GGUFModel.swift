@@ -97,11 +97,6 @@ public struct GGUFModel: Sendable {
     return chosen
   }
 
-  /// What GGUF files call the architecture of a family; nothing where llama.cpp has none.
-  public static func architecture(ofModelType modelType: String) -> String? {
-    GGUFArchitecture.all.first { $0.modelType == modelType }?.name
-  }
-
   /// What the model looks like.
   public func description() throws -> ModelDescription { try ModelDescription(document, path: file.path) }
 }
