@@ -158,6 +158,10 @@ private func changed(_ document: JSONValue, _ changes: [String: JSONValue?]) -> 
     ("llama-dynamic", ["rope_scaling": ["type": "spiral", "factor": 2]], "rope_scaling.rope_type"),
     ("llama-dynamic", ["rope_scaling": ["type": "linear"]], "rope_scaling.factor"),
     ("llama-dynamic", ["rope_scaling": ["type": "linear", "factor": 0]], "rope_scaling.factor"),
+    (
+      "llama-dynamic", ["rope_scaling": ["type": "linear", "factor": 2, "mrope_section": [2, 1, 1]]],
+      "rope_scaling.mrope_section"
+    ),
     ("llama-dynamic", ["hidden_act": "geglu"], "hidden_act"),
     ("llama-dynamic", ["rms_norm_eps": 0], "rms_norm_eps"),
     ("llama-dynamic", ["num_attention_heads": 1_000_000], "num_attention_heads"),

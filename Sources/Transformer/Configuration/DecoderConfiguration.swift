@@ -276,7 +276,7 @@ extension DecoderConfiguration {
   /// The length beyond which keys that are cached have to be computed anew, with the frequencies of long sequences.
   var recomputationLength: Int? {
     rotaryEmbeddings.compactMap { embedding in
-      if case .longrope(_, _, let context) = embedding.scaling { context } else { nil }
+      if case .longrope = embedding.scaling { embedding.stableLength } else { nil }
     }.min()
   }
 

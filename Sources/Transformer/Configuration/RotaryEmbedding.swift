@@ -59,17 +59,14 @@ public struct RotaryEmbedding: Sendable, Equatable {
   }
 
   /// Whether the angles of early positions depend on how long the sequence gets.
-  public var dependsOnLength: Bool {
-    switch scaling {
-    case .dynamic, .longrope: true
-    default: false
-    }
-  }
+  public var dependsOnLength: Bool { stableLength != nil }
 
   /// The longest sequence whose angles are those of the shortest; nothing when all are.
   public var stableLength: Int? {
     switch scaling {
-    case .dynamic(_, let context), .longrope(_, _, let context): context
+    case .dynamic(_, let context): context
+    // With one set of factors for all lengths (as GGUF files state Llama 3's) nothing changes.
+    case .longrope(let short, let long, let context): short == long ? nil : context
     default: nil
     }
   }

@@ -31,6 +31,15 @@ let rotaryFields: Set<String> = [
   "original_max_position_embeddings",
 ]
 
+/// What `rope_parameters` and `rope_scaling` may hold.
+private let rotarySettings: Set<String> = [
+  "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "original_max_position_embeddings",
+  "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "short_factor",
+  "long_factor", "low_freq_factor", "high_freq_factor",
+  // Says of a checkpoint that it was trained with the scaling.
+  "finetuned",
+]
+
 /// The share of a head's channels that turn, in families where it may be less than all.
 struct RotaryFraction {
   /// The field outside `rope_parameters`; inside it is always `partial_rotary_factor`.
@@ -63,6 +72,10 @@ func readRotaryEmbedding(
   var settings = try readsScaling ? reader.section("rope_scaling") : nil
   settings = try settings ?? reader.section("rope_parameters")
   if let section, let inner = try settings?.section(section) { settings = inner }
+  let known = section == nil ? rotarySettings : rotarySettings.union(["full_attention", "sliding_attention"])
+  if let unknown = settings?.fields(notIn: known).first(where: { settings!.mayBeSetting($0) }) {
+    throw settings!.error(unknown, "is unknown and may change the numbers; remove it if it does not")
+  }
 
   func positive(_ name: String) throws -> Double? {
     guard let number = try settings?.optionalNumber(name) else { return nil }
