@@ -23,6 +23,11 @@ package enum ChatModelFolder {
       try FileManager.default.createSymbolicLink(
         atPath: folder + "/" + name, withDestinationPath: fixture + "/" + name)
     }
+    try writeTokenizer(to: folder, template: template)
+  }
+
+  /// Writes tokeniser and template into the folder of a model with a vocabulary of 101.
+  package static func writeTokenizer(to folder: String, template: String? = template) throws {
     var tokens = (0x20..<0x7F).map { String(UnicodeScalar(UInt8($0))) } + ["\n", "<u>", "<a>", "?1", "?2"]
     tokens.insert("<e>", at: 72)
     let vocabulary = Dictionary(uniqueKeysWithValues: tokens.enumerated().map { ($1, $0) })

@@ -61,6 +61,12 @@ enum Terminal {
     isChanged = false
   }
 
+  /// Whether a byte waits to be read.
+  static var hasInput: Bool {
+    var waiting = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+    return poll(&waiting, 1, 0) > 0
+  }
+
   /// Reads the next byte.
   ///
   /// - Parameter timeout: milliseconds to wait; nothing waits for ever.
@@ -125,16 +131,19 @@ struct MessageReader {
     defer { Terminal.waitSilently() }
     var editor = LineEditor(history: history.entries)
     var (decoder, screen) = (KeyDecoder(), EditorScreen())
+    var isDrawn = false
     while true {
       let (columns, rows) = Terminal.size
       let layout = EditorLayout(
         prompt: prompt, characters: editor.characters, cursor: editor.cursor, width: columns)
-      Terminal.draw(screen.update(to: layout, height: rows))
+      // Keys that wait already, those of a fast typist or a paste, are shown together.
+      if !Terminal.hasInput || !isDrawn { Terminal.draw(screen.update(to: layout, height: rows)) }
+      isDrawn = true
       let outcome = editor.handle(try nextKey(&decoder))
       switch outcome {
       case .none: break
       case .submit(let text):
-        Terminal.draw(screen.finish(layout))
+        Terminal.draw(screen.update(to: layout, height: rows) + screen.finish(layout))
         history.append(text)
         return text
       case .end:
