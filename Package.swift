@@ -68,13 +68,13 @@ let package = Package(
     // MARK: Tests
     .target(name: "_TestSupport", path: "Tests/_TestSupport"),
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Checkpoints", "CIntrinsics", "Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(
       name: "CorporaTests", dependencies: ["Checkpoints", "Corpora", "JSON", "Tokenizers", "_TestSupport"]),
+    .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
-    .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),

@@ -87,7 +87,8 @@ public struct Verifier {
     return try ways.map { subject, chunks in
       if let limit = decoder.configuration.stableLength, tokens.count > limit, chunks.count > 1 {
         return skip(
-          entry, subject, "beyond \(limit) positions this model's angles change with the length of what is run at once")
+          entry, subject,
+          "beyond \(limit) positions this model's angles change with the length of what is run at once")
       }
       return try attempt(entry, subject) {
         let logits = try self.logits(tokens, chunks: chunks)

@@ -58,7 +58,9 @@ public final class Conversation {
   public var messages: [ChatMessage] = []
   /// Tools, documents and variables of the template.
   public var options = ChatTemplate.Options()
-  /// Whether the oldest turns are left out when the context cannot hold them all. The system message stays, and so do
+  /// Whether the oldest turns are left out when the context cannot hold them all.
+  ///
+  /// The system message stays, and so do
   /// the messages in `messages`.
   public var dropsOldestTurns = false
   /// Positions that the conversation can fill.

@@ -14,6 +14,9 @@ enum Fixtures {
     return entries.filter { FileManager.default.fileExists(atPath: "\(root)/\($0)/config.json") }.sorted()
   }()
 
+  /// Models whose angles depend on the length of the whole sequence.
+  static let changesWithLength: Set<String> = ["llama-dynamic", "phi3-longrope"]
+
   static func verify(
     _ folder: String, engine: any ComputeEngine, reference: String? = nil
   ) throws -> VerificationReport {
@@ -42,8 +45,9 @@ enum Fixtures {
       case .failed(let place): Issue.record("\(name), \(check.caseName), \(check.subject): \(place)")
       case .skipped(let reason):
         // Nothing may be passed over in silence; this is all that may be passed over at all.
+        let isInPieces = check.subject.hasPrefix("logits, ") && Fixtures.changesWithLength.contains(name)
         #expect(
-          reason == "gradients of mixtures of experts are not computed",
+          isInPieces || reason == "gradients of mixtures of experts are not computed",
           "\(name), \(check.caseName), \(check.subject): \(reason)")
       }
     }

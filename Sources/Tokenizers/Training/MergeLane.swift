@@ -36,7 +36,16 @@ final class MergeLane: @unchecked Sendable {
   /// Merges in a list of words, in which each stands once.
   func merge(_ list: UnsafePointer<UInt32>, _ count: Int, _ step: Step) {
     let (left, right, token) = (step.left, step.right, step.token)
+    var touched: UInt32 = 0
     for index in 0..<count {
+      if index & (MergeLane.stride &- 1) == 0 {
+        // The words lie anywhere in memory. Loads that do not depend on each other wait for it together.
+        for ahead in index..<min(index &+ MergeLane.stride, count) {
+          let word = step.words + Int(list[ahead])
+          let symbols = step.symbols + word.pointee.start
+          touched ^= symbols[0] ^ symbols[Int(word.pointee.length) &>> 1]
+        }
+      }
       let number = list[index]
       // Safe: lists hold numbers of words, and a word never grows.
       let word = step.words + Int(number)
@@ -61,7 +70,13 @@ final class MergeLane: @unchecked Sendable {
       }
       word.pointee.length = UInt32(truncatingIfNeeded: out)
     }
+    // Kept, so that the compiler keeps the loads.
+    sink = touched
   }
+
+  /// Words whose memory is fetched together.
+  private static let stride = 16
+  private var sink: UInt32 = 0
 
   /// The first place of the pair; `length − 1` or more when there is none.
   @inline(__always)
@@ -99,18 +114,25 @@ final class MergeLane: @unchecked Sendable {
 
 /// The neighbours on one side of a pair.
 final class MergeSide: @unchecked Sendable {
+  // Safe: one thread notes at a time. What grows lies behind a pointer, where accesses are not checked one by one.
+
+  private struct State {
+    var last: UnsafeMutablePointer<UInt32>
+    var touched: UnsafeMutablePointer<UInt32>
+    var touchedCount = 0
+    /// (neighbour, word), each pair once.
+    var stream: UnsafeMutablePointer<UInt64>
+    var streamCount = 0
+    var streamCapacity = 1 << 12
+  }
+
   /// Occurrences by neighbour.
   let counts: UnsafeMutablePointer<Int>
   /// Words by neighbour.
   let lengths: UnsafeMutablePointer<UInt32>
   /// Where the words of a neighbour are to go.
   let starts: UnsafeMutablePointer<Int>
-  private let last: UnsafeMutablePointer<UInt32>
-  private(set) var touched: [UInt32] = []
-  /// (neighbour, word), each pair once.
-  private(set) var stream: UnsafeMutablePointer<UInt64>
-  private(set) var streamCount = 0
-  private var streamCapacity = 1 << 12
+  private let state: UnsafeMutablePointer<State>
 
   init(_ capacity: Int) {
     counts = .allocate(capacity: capacity)
@@ -119,45 +141,68 @@ final class MergeSide: @unchecked Sendable {
     lengths.initialize(repeating: 0, count: capacity)
     starts = .allocate(capacity: capacity)
     starts.initialize(repeating: -1, count: capacity)
-    last = .allocate(capacity: capacity)
-    last.initialize(repeating: .max, count: capacity)
-    stream = .allocate(capacity: streamCapacity)
+    state = .allocate(capacity: 1)
+    state.initialize(
+      to: State(
+        last: .allocate(capacity: capacity), touched: .allocate(capacity: capacity),
+        stream: .allocate(capacity: 1 << 12)))
+    state.pointee.last.initialize(repeating: .max, count: capacity)
   }
 
   deinit {
     counts.deallocate()
     lengths.deallocate()
     starts.deallocate()
-    last.deallocate()
-    stream.deallocate()
+    state.pointee.last.deallocate()
+    state.pointee.touched.deallocate()
+    state.pointee.stream.deallocate()
+    state.deallocate()
+  }
+
+  /// The neighbours that were met.
+  var touched: UnsafeBufferPointer<UInt32> {
+    UnsafeBufferPointer(start: state.pointee.touched, count: state.pointee.touchedCount)
+  }
+
+  /// Each neighbour and word that make a new pair, once: the neighbour in the upper half.
+  var stream: UnsafeBufferPointer<UInt64> {
+    UnsafeBufferPointer(start: state.pointee.stream, count: state.pointee.streamCount)
   }
 
   func isTouched(_ neighbour: UInt32) -> Bool { lengths[Int(neighbour)] > 0 }
 
   @inline(__always)
   func note(_ neighbour: UInt32, _ word: UInt32, _ times: Int, _ step: MergeLane.Step) {
+    // Safe: tokens are below the capacity, and each is touched once between two resets.
     let x = Int(neighbour)
+    let state = state
     counts[x] &+= times
-    if last[x] == word { return }
-    last[x] = word
-    if lengths[x] == 0 { touched.append(neighbour) }
+    if state.pointee.last[x] == word { return }
+    state.pointee.last[x] = word
+    if lengths[x] == 0 { touch(neighbour) }
     lengths[x] &+= 1
     guard step.allows(neighbour) else { return }
-    if streamCount == streamCapacity { growStream() }
-    stream[streamCount] = UInt64(neighbour) &<< 32 | UInt64(word)
-    streamCount &+= 1
+    if state.pointee.streamCount == state.pointee.streamCapacity { growStream() }
+    state.pointee.stream[state.pointee.streamCount] = UInt64(neighbour) &<< 32 | UInt64(word)
+    state.pointee.streamCount &+= 1
+  }
+
+  @inline(__always)
+  private func touch(_ neighbour: UInt32) {
+    state.pointee.touched[state.pointee.touchedCount] = neighbour
+    state.pointee.touchedCount &+= 1
   }
 
   @inline(never)
   private func growStream() {
-    streamCapacity *= 2
-    stream = grow(stream, to: streamCapacity)
+    state.pointee.streamCapacity *= 2
+    state.pointee.stream = grow(state.pointee.stream, to: state.pointee.streamCapacity)
   }
 
   func add(_ other: MergeSide) {
     for neighbour in other.touched {
       let x = Int(neighbour)
-      if lengths[x] == 0 { touched.append(neighbour) }
+      if lengths[x] == 0 { touch(neighbour) }
       counts[x] += other.counts[x]
       lengths[x] += other.lengths[x]
     }
@@ -169,9 +214,9 @@ final class MergeSide: @unchecked Sendable {
       counts[x] = 0
       lengths[x] = 0
       starts[x] = -1
-      last[x] = .max
+      state.pointee.last[x] = .max
     }
-    touched.removeAll(keepingCapacity: true)
-    streamCount = 0
+    state.pointee.touchedCount = 0
+    state.pointee.streamCount = 0
   }
 }

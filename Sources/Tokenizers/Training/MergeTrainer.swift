@@ -203,9 +203,9 @@ final class MergeTrainer {
   /// Copies a lane's words to where their pairs' lists are.
   private func place(_ lane: MergeSide, of side: MergeSide, _ base: Int, _ joined: UInt32?) {
     let target = positions + base
-    for index in 0..<lane.streamCount {
-      let x = Int(truncatingIfNeeded: lane.stream[index] >> 32)
-      let word = UInt32(truncatingIfNeeded: lane.stream[index])
+    for item in lane.stream {
+      let x = Int(truncatingIfNeeded: item >> 32)
+      let word = UInt32(truncatingIfNeeded: item)
       let start = side.starts[x]
       if start < 0 { continue }
       if side.lengths[x] == 1, joined.map({ Int($0) != x }) ?? true {

@@ -101,7 +101,9 @@ public final class TokenizerTrainer {
         return count
       }
     }
-    return try merge(words, vocabulary, table, prefix: "", progress)
+    // Merging needs the memory.
+    table.removeWords()
+    return try merge(words, vocabulary, total: table.total, prefix: "", progress)
   }
 
   /// As `WordPieceTrainer` of `tokenizers`: byte-pair merges of characters, of which those that do not begin a word
@@ -146,7 +148,8 @@ public final class TokenizerTrainer {
       }
       return count
     }
-    var trained = try merge(words, vocabulary, table, prefix: TokenizerTrainer.wordPiecePrefix, progress)
+    var trained = try merge(
+      words, vocabulary, total: table.total, prefix: TokenizerTrainer.wordPiecePrefix, progress)
     trained.tokenCount = try wordPieceTokens(of: table, trained)
     return trained
   }
@@ -209,7 +212,7 @@ public final class TokenizerTrainer {
   }
 
   private func merge(
-    _ words: TrainingWords, _ vocabulary: TrainingVocabulary, _ table: WordTable, prefix: String,
+    _ words: TrainingWords, _ vocabulary: TrainingVocabulary, total wordCount: Int, prefix: String,
     _ progress: (Stage) -> Bool
   ) throws -> TrainedTokenizer {
     guard vocabulary.count <= configuration.vocabularySize else {
@@ -226,7 +229,7 @@ public final class TokenizerTrainer {
     guard trainer.run({ progress(.merging(tokens: $0, of: total)) }) else {
       throw TokenizerTrainingError.interrupted
     }
-    var tokenCount = table.total
+    var tokenCount = wordCount
     for index in 0..<words.count {
       tokenCount += words.words[index].count * (Int(words.words[index].length) - 1)
     }

@@ -68,6 +68,22 @@ final class WordTable: @unchecked Sendable {
     insert(word, length, tag, times, slot)
   }
 
+  /// Lets go of the words; `total` stays.
+  func removeWords() {
+    entries.deallocate()
+    arena.deallocate()
+    slots.deallocate()
+    count = 0
+    arenaCount = 0
+    capacity = 1 << 10
+    entries = .allocate(capacity: capacity)
+    arenaCapacity = 1 << 14
+    arena = .allocate(capacity: arenaCapacity)
+    mask = (1 << 12) - 1
+    slots = .allocate(capacity: mask + 1)
+    slots.initialize(repeating: 0, count: mask + 1)
+  }
+
   /// Adds the words of another table.
   func add(_ other: WordTable) {
     for index in 0..<other.count {

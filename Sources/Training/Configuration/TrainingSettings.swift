@@ -94,7 +94,9 @@ package struct TrainingSettings: Sendable, Equatable {
     text("tokenizer", "folder of the tokenizer, or characters", \.tokenizer),
     text("train", "token file of data pack, or a text", \.train),
     text("valid", "token file or text to validate on", \.valid),
-    number("validation_fraction", "end of the training text that validates, without valid", \.validationFraction, 0...0.9),
+    number(
+      "validation_fraction", "end of the training text that validates, without valid", \.validationFraction,
+      0...0.9),
     text("out", "folder of the run", \.out),
     integer("iters", "steps", \.iters, 1...1_000_000_000),
     integer("batch_size", "sequences of one pass", \.batchSize, 1...65_536),
@@ -105,7 +107,8 @@ package struct TrainingSettings: Sendable, Equatable {
     choice("schedule", "cosine, linear, constant or wsd", \.schedule),
     integer("warmup_iters", "steps of the warm-up", \.warmupIters, 0...1_000_000_000),
     optionalInteger(
-      "decay_iters", "step that the decay ends at; with wsd how many it takes (default: iters; a fifth of them)",
+      "decay_iters",
+      "step that the decay ends at; with wsd how many it takes (default: iters; a fifth of them)",
       \.decayIters, 1...1_000_000_000),
     number("beta1", "AdamW", \.beta1, 0...0.999_999),
     number("beta2", "AdamW", \.beta2, 0...0.999_999_9),
@@ -113,15 +116,18 @@ package struct TrainingSettings: Sendable, Equatable {
     number("weight_decay", "of matrices and tables", \.weightDecay, 0...10),
     number("grad_clip", "largest norm of all gradients; 0 for no limit", \.gradClip, 0...1e9),
     number("dropout", "of embeddings and residual branches", \.dropout, 0...0.99),
-    optionalNumber("attention_dropout", "of attention's weights (default: dropout)", \.attentionDropout, 0...0.99),
+    optionalNumber(
+      "attention_dropout", "of attention's weights (default: dropout)", \.attentionDropout, 0...0.99),
     number("label_smoothing", "share of probability spread evenly", \.labelSmoothing, 0...0.99),
     integer("seed", "of weights, order and dropout", \.seed, 0...Int(UInt32.max)),
     number("init_std", "standard deviation of new matrices", \.initStd, 0...10),
     choice("order", "shuffled or random", \.order),
-    optionalInteger("threads", "default: the cores that affinity and control group allow", \.threads, 1...1024),
+    optionalInteger(
+      "threads", "default: the cores that affinity and control group allow", \.threads, 1...1024),
     integer("steps_per_eval", "steps between validations; 0 for none", \.stepsPerEval, 0...1_000_000_000),
     integer("eval_batches", "batches of a validation; 0 for all", \.evalBatches, 0...1_000_000_000),
-    integer("save_every", "steps between checkpoints; 0 for the last one only", \.saveEvery, 0...1_000_000_000),
+    integer(
+      "save_every", "steps between checkpoints; 0 for the last one only", \.saveEvery, 0...1_000_000_000),
     integer("keep_last", "checkpoints to keep", \.keepLast, 1...10_000),
     text("sample_prompt", "text to continue at validations", \.samplePrompt),
     integer("sample_tokens", "tokens of a sample; 0 for none", \.sampleTokens, 0...100_000),
@@ -173,7 +179,8 @@ package struct TrainingSettings: Sendable, Equatable {
   static func nearest(_ word: String, among words: [String]) -> String? {
     let wanted = Array(word.replacing("-", with: "_").utf8)
     let distances = words.map { (word: $0, distance: editDistance(wanted, Array($0.utf8))) }
-    guard let best = distances.min(by: { $0.distance < $1.distance }), best.distance <= max(2, wanted.count / 3)
+    guard let best = distances.min(by: { $0.distance < $1.distance }),
+      best.distance <= max(2, wanted.count / 3)
     else { return nil }
     return best.word
   }

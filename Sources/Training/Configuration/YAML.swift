@@ -94,7 +94,9 @@ enum YAML {
       switch event.type {
       case YAML_SCALAR_EVENT:
         let scalar = event.data.scalar
-        guard scalar.anchor == nil, scalar.tag == nil else { throw error("anchors and tags are not supported") }
+        guard scalar.anchor == nil, scalar.tag == nil else {
+          throw error("anchors and tags are not supported")
+        }
         let bytes = UnsafeBufferPointer(start: scalar.value, count: scalar.length)
         return .scalar(
           String(decoding: bytes, as: UTF8.self), isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE)

@@ -115,7 +115,8 @@ package struct BlockSampler: Sendable {
       return Int((UInt64(words[0]) << 32 | UInt64(words[1])).multipliedFullWidth(by: places).high)
     case .shuffled:
       let (epoch, index) = number.quotientAndRemainder(dividingBy: blockCount)
-      let stream = PhiloxStream(seed: UInt64(settings.seed), step: -3, site: UInt32(truncatingIfNeeded: epoch))
+      let stream = PhiloxStream(
+        seed: UInt64(settings.seed), step: -3, site: UInt32(truncatingIfNeeded: epoch))
       // Blocks begin at another place each time, so that their edges fall elsewhere.
       let slack = UInt64(data.count - 1 - blockCount * settings.blockSize + 1)
       let offset = Int(UInt64(stream.words(.max)[0]) % slack)
@@ -130,7 +131,9 @@ package struct BlockSampler: Sendable {
     let mask = UInt32(truncatingIfNeeded: 1 << bits - 1)
     var value = index
     repeat {
-      var (left, right) = (UInt32(truncatingIfNeeded: value >> bits), UInt32(truncatingIfNeeded: value) & mask)
+      var (left, right) = (
+        UInt32(truncatingIfNeeded: value >> bits), UInt32(truncatingIfNeeded: value) & mask
+      )
       for round in 0..<4 {
         let word = stream.words(UInt64(round) << 32 | UInt64(right))[0]
         (left, right) = (right, (left ^ word) & mask)

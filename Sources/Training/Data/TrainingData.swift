@@ -20,7 +20,8 @@ package struct TrainingData {
   package let endOfText: Int?
 
   private static let fileNames = [
-    "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt", "special_tokens_map.json",
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
+    "special_tokens_map.json",
     "added_tokens.json", "tokenizer.model", "chat_template.jinja",
   ]
 
@@ -39,7 +40,8 @@ package struct TrainingData {
     if settings.tokenizer == "characters" {
       guard !texts.isEmpty else {
         throw TrainingError.setting(
-          source: "settings", key: "tokenizer", reason: "characters are learned from a text; give one as train")
+          source: "settings", key: "tokenizer",
+          reason: "characters are learned from a text; give one as train")
       }
       let trainer = try TokenizerTrainer(TokenizerTrainingConfiguration(model: .characters), pool: pool)
       for path in texts {
@@ -47,7 +49,9 @@ package struct TrainingData {
         try bytes.withUnsafeBufferPointer { try trainer.add($0, sequences: [0..<bytes.count]) }
       }
       let trained = try trainer.train()
-      for (name, document) in [("tokenizer.json", trained.document), ("tokenizer_config.json", trained.configuration)] {
+      for (name, document) in [
+        ("tokenizer.json", trained.document), ("tokenizer_config.json", trained.configuration),
+      ] {
         files.append((name, Array((document.text(.indented) + "\n").utf8)))
       }
       tokenizer = try TrainingData.tokenizer(of: files)
@@ -82,7 +86,8 @@ package struct TrainingData {
       let (second, otherSize, _) = try open(valid)
       guard otherSize == size else {
         throw TrainingError.data(
-          path: valid, reason: "has a vocabulary of \(otherSize) tokens, \(train) one of \(size); pack both alike")
+          path: valid,
+          reason: "has a vocabulary of \(otherSize) tokens, \(train) one of \(size); pack both alike")
       }
       training = first
       validation = second
@@ -104,7 +109,9 @@ package struct TrainingData {
     do throws(FileError) {
       file = try MappedFile(path: path)
     } catch {
-      if case .empty = error { throw TrainingError.data(path: path, reason: "is empty; give a text that is not") }
+      if case .empty = error {
+        throw TrainingError.data(path: path, reason: "is empty; give a text that is not")
+      }
       throw error
     }
     return withExtendedLifetime(file) {
@@ -117,7 +124,8 @@ package struct TrainingData {
     let bytes = try readFile(path)
     guard bytes.count <= limit else {
       throw TrainingError.data(
-        path: path, reason: "is longer than \(limit >> 20) MB; make a token file of it with inkstone data pack")
+        path: path,
+        reason: "is longer than \(limit >> 20) MB; make a token file of it with inkstone data pack")
     }
     guard bytes.contains(where: { $0 > 32 }) else {
       throw TrainingError.data(path: path, reason: "holds no text; give one that is not empty")
@@ -143,7 +151,9 @@ extension Tokenizer {
   func encode(utf8 bytes: [UInt8]) throws -> [Int32] {
     var tokens: [Int32] = []
     try bytes.withUnsafeBufferPointer { bytes in
-      for id in try encode(utf8: bytes, addSpecialTokens: false) { tokens.append(Int32(truncatingIfNeeded: id)) }
+      for id in try encode(utf8: bytes, addSpecialTokens: false) {
+        tokens.append(Int32(truncatingIfNeeded: id))
+      }
     }
     return tokens
   }

@@ -67,7 +67,9 @@ final class MetricsLog {
         + members.map { .init(key: $0.key, value: $0.value) })
     try lines.append(Array((JSONValue.object(object).text() + "\n").utf8))
     let scalars = members.compactMap { member in
-      member.value.double.map { (tag: (type == "step" ? "train/" : type + "/") + member.key, value: Float($0)) }
+      member.value.double.map {
+        (tag: (type == "step" ? "train/" : type + "/") + member.key, value: Float($0))
+      }
     }
     try events.append(scalars, step: step)
   }

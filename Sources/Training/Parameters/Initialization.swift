@@ -37,7 +37,8 @@ extension ParameterArena {
           drawNormal(stream, deviation: scale, range: range, into: target, count: slot.parameter.count)
         }
       case .normWeight:
-        let identity = norms(of: decoder).first { $0.weight == UnsafePointer(target) }.map { 1 - $0.offset } ?? 1
+        let identity =
+          norms(of: decoder).first { $0.weight == UnsafePointer(target) }.map { 1 - $0.offset } ?? 1
         target.update(repeating: identity, count: slot.parameter.count)
       case .bias: target.update(repeating: 0, count: slot.parameter.count)
       }
@@ -58,7 +59,8 @@ extension ParameterArena {
 
 /// Normal numbers, four to a counter, by the method of Box and Muller.
 private func drawNormal(
-  _ stream: PhiloxStream, deviation: Double, range: Range<Int>, into y: UnsafeMutablePointer<Float>, count: Int
+  _ stream: PhiloxStream, deviation: Double, range: Range<Int>, into y: UnsafeMutablePointer<Float>,
+  count: Int
 ) {
   var index = range.lowerBound
   while index < range.upperBound {

@@ -118,7 +118,8 @@ package final class ParameterArena {
     let known = Set(tensors.map(\.name))
     let records = Dictionary(file.tensors.map { ($0.name, $0) }) { first, _ in first }
     if let other = file.tensors.map(\.name).first(where: { !known.contains($0) }) {
-      throw TrainingError.checkpoint(path: path, reason: "holds a tensor \(other) that this model does not have")
+      throw TrainingError.checkpoint(
+        path: path, reason: "holds a tensor \(other) that this model does not have")
     }
     for slot in slots {
       let columns = slot.parameter.columns

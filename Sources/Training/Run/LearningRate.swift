@@ -15,7 +15,8 @@ extension TrainingSettings {
     switch schedule {
     case .constant: return learningRate
     case .cosine:
-      return minLearningRate + span * 0.5 * (1 + cos(.pi * progress(step, from: warmupIters, to: decayIters ?? iters)))
+      return minLearningRate + span * 0.5
+        * (1 + cos(.pi * progress(step, from: warmupIters, to: decayIters ?? iters)))
     case .linear:
       return minLearningRate + span * (1 - progress(step, from: warmupIters, to: decayIters ?? iters))
     case .wsd:

@@ -103,7 +103,8 @@ struct RunFolder {
   func checkSpace(for bytes: Int) throws {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { return }
-    let available = Int(clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue)
+    let available = Int(
+      clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue)
     guard available >= bytes else {
       throw TrainingError.run(
         path: path,

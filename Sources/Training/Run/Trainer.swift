@@ -42,7 +42,8 @@ package final class Trainer {
   /// - Throws: an error that names the file or the setting, and the fix.
   package init(_ settings: TrainingSettings, resumes: Bool = false) throws {
     guard let out = settings.out else {
-      throw TrainingError.setting(source: "settings", key: "out", reason: "is missing; give the folder of the run")
+      throw TrainingError.setting(
+        source: "settings", key: "out", reason: "is missing; give the folder of the run")
     }
     self.settings = settings
     pool = WorkerPool(threadCount: settings.threads ?? WorkerPool.defaultThreadCount())
@@ -67,7 +68,8 @@ package final class Trainer {
       try AtomicFile.write(
         JSONValue.object(
           JSONObject([
-            .init(key: "settings", value: settings.document), .init(key: "model", value: description.document),
+            .init(key: "settings", value: settings.document),
+            .init(key: "model", value: description.document),
             .init(key: "parameters", value: .integer(model.parameters.parameterCount)),
             .init(key: "threads", value: .integer(pool.threadCount)),
             .init(key: "blas", value: .string(BLAS.configuration)),
@@ -93,7 +95,9 @@ package final class Trainer {
   // MARK: Model
 
   /// What the new model will look like, or what the one to start from does.
-  private static func description(_ settings: TrainingSettings, _ data: TrainingData) throws -> ModelDescription {
+  private static func description(_ settings: TrainingSettings, _ data: TrainingData) throws
+    -> ModelDescription
+  {
     if let folder = settings.initFrom {
       guard settings.model == nil else {
         throw TrainingError.setting(
@@ -266,7 +270,8 @@ package final class Trainer {
     }
     state.average = state.average.map { 0.98 * $0 + 0.02 * loss } ?? loss
     state.updates += 1
-    optimizer.update(settings, learningRate: settings.learningRate(step: state.step), step: state.updates, norm: norm)
+    optimizer.update(
+      settings, learningRate: settings.learningRate(step: state.step), step: state.updates, norm: norm)
     return .done(loss: loss, norm: norm)
   }
 
@@ -384,7 +389,9 @@ package final class Trainer {
       try model.parameters.save(optimizer.first, to: temporary + "/optimizer-first.safetensors")
       try model.parameters.save(optimizer.second, to: temporary + "/optimizer-second.safetensors")
       // Bit patterns: a number in decimals may come back as another one.
-      func bits(_ value: Double?) -> JSONValue { value.map { .string(String($0.bitPattern, radix: 16)) } ?? .null }
+      func bits(_ value: Double?) -> JSONValue {
+        value.map { .string(String($0.bitPattern, radix: 16)) } ?? .null
+      }
       let document: JSONValue = [
         "step": .integer(state.step), "updates": .integer(state.updates), "average": bits(state.average),
         "best": bits(state.best),
@@ -398,7 +405,8 @@ package final class Trainer {
     func number(_ key: String) -> Double? {
       document[key]?.string.flatMap { UInt64($0, radix: 16) }.map { Double(bitPattern: $0) }
     }
-    guard let step = document["step"]?.int, let updates = document["updates"]?.int, step >= 0, updates >= 0 else {
+    guard let step = document["step"]?.int, let updates = document["updates"]?.int, step >= 0, updates >= 0
+    else {
       throw TrainingError.checkpoint(path: path + "/trainer.json", reason: "names no step")
     }
     state = State(step: step, updates: updates, average: number("average"), best: number("best"))

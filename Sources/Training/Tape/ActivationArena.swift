@@ -80,7 +80,8 @@ final class ActivationArena {
     let count = rows * columns
     // Every piece begins at a cache line.
     let reserved = max(16, (count + 15) / 16 * 16)
-    precondition((used + reserved) * 4 <= byteCount, "activations need more than \(byteCount) bytes of addresses")
+    precondition(
+      (used + reserved) * 4 <= byteCount, "activations need more than \(byteCount) bytes of addresses")
     let piece = Piece(start: used, count: count, isMutable: isMutable, born: born)
     used += reserved
     largestByteCount = max(largestByteCount, used * 4)
@@ -115,7 +116,9 @@ final class ActivationArena {
   /// - Parameter isWritten: whether the caller writes every element of what lies in the same piece, so that it need
   ///   not be zero when it is new.
   /// - Returns: the gradient, and whether there is something in it to add to.
-  func gradientTarget(of x: MatrixView, isWritten: Bool = false) -> (view: MutableMatrixView, accumulate: Bool) {
+  func gradientTarget(of x: MatrixView, isWritten: Bool = false) -> (
+    view: MutableMatrixView, accumulate: Bool
+  ) {
     let index = index(of: x.base)
     if let gradient = gradients[index] { return (view(x, index, gradient), true) }
     let piece = pieces[index]
@@ -140,7 +143,9 @@ final class ActivationArena {
   /// Memory for a gradient on the way, to be given back with `giveBack`.
   func borrow(_ rows: Int, _ columns: Int) -> MutableMatrixView {
     let count = rows * columns
-    if let pointer = spare[count]?.popLast() { return MutableMatrixView(pointer, rows: rows, columns: columns) }
+    if let pointer = spare[count]?.popLast() {
+      return MutableMatrixView(pointer, rows: rows, columns: columns)
+    }
     let bytes = max(64, count * 4)
     let pointer = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
       .bindMemory(to: Float.self, capacity: max(16, count))

@@ -19,7 +19,8 @@ extension TapeEngine {
     case .embed(let ids, let table, let y):
       guard let dY = arena.gradient(of: y), let dTable = parameters.gradient(of: table.base) else { return }
       embeddingBackward(
-        ids, dY.readOnly, into: MutableMatrixView(dTable, rows: table.rows, columns: table.columns), pool: pool)
+        ids, dY.readOnly, into: MutableMatrixView(dTable, rows: table.rows, columns: table.columns),
+        pool: pool)
 
     case .normalize(let x, let saved, let weight, let y):
       guard let dY = arena.gradient(of: y) else { return }
@@ -77,7 +78,11 @@ extension TapeEngine {
     case .copy(let x, let y):
       guard let dY = arena.gradient(of: y) else { return }
       let (dX, accumulate) = arena.gradientTarget(of: x)
-      if accumulate { engine.add(dY.readOnly, scaledBy: 1, to: dX) } else { engine.copy(dY.readOnly, into: dX) }
+      if accumulate {
+        engine.add(dY.readOnly, scaledBy: 1, to: dX)
+      } else {
+        engine.copy(dY.readOnly, into: dX)
+      }
       // What was there before has no part in what follows.
       engine.scale(dY, by: 0)
 
@@ -86,11 +91,19 @@ extension TapeEngine {
       let (dX, accumulate) = arena.gradientTarget(of: x)
       if accumulate {
         let part = arena.borrow(x.rows, x.columns)
-        if let mask { mask.apply(dY.readOnly, into: part, pool: pool) } else { engine.copy(dY.readOnly, into: part) }
+        if let mask {
+          mask.apply(dY.readOnly, into: part, pool: pool)
+        } else {
+          engine.copy(dY.readOnly, into: part)
+        }
         engine.add(part.readOnly, scaledBy: scale, to: dX)
         arena.giveBack(part)
       } else {
-        if let mask { mask.apply(dY.readOnly, into: dX, pool: pool) } else { engine.copy(dY.readOnly, into: dX) }
+        if let mask {
+          mask.apply(dY.readOnly, into: dX, pool: pool)
+        } else {
+          engine.copy(dY.readOnly, into: dX)
+        }
         if scale != 1 { engine.scale(dX, by: scale) }
       }
 
@@ -112,7 +125,8 @@ extension TapeEngine {
   }
 
   private func takeBackLinear(
-    _ x: MatrixView, _ saved: MatrixView, _ weight: LinearWeight, _ dY: MutableMatrixView, _ after: AfterProduct
+    _ x: MatrixView, _ saved: MatrixView, _ weight: LinearWeight, _ dY: MutableMatrixView,
+    _ after: AfterProduct
   ) {
     var product = dY
     var borrowed: MutableMatrixView?
@@ -150,7 +164,8 @@ extension MatrixView {
   /// - Precondition: the band lies within the matrix.
   func columns(_ range: Range<Int>) -> MatrixView {
     precondition(
-      range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of a matrix that has \(columns)")
+      range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of a matrix that has \(columns)"
+    )
     return MatrixView(base + range.lowerBound, rows: rows, columns: range.count, rowStride: rowStride)
   }
 }

@@ -12,7 +12,8 @@ package struct TokenBatch: Sendable, Equatable {
   /// - Precondition: each sequence has a token, and as many targets as tokens.
   package init(inputs: [[Int]], targets: [[Int]]) {
     precondition(
-      inputs.count == targets.count && zip(inputs, targets).allSatisfy { $0.count == $1.count && !$0.isEmpty },
+      inputs.count == targets.count
+        && zip(inputs, targets).allSatisfy { $0.count == $1.count && !$0.isEmpty },
       "sequences and targets of different lengths")
     self.inputs = inputs
     self.targets = targets
@@ -20,7 +21,8 @@ package struct TokenBatch: Sendable, Equatable {
 
   /// Sequences in which each token is the target of the one before.
   package init(sequences: [[Int]]) {
-    self.init(inputs: sequences.map { Array($0.dropLast()) }, targets: sequences.map { Array($0.dropFirst()) })
+    self.init(
+      inputs: sequences.map { Array($0.dropLast()) }, targets: sequences.map { Array($0.dropFirst()) })
   }
 
   /// Targets that count.
@@ -119,12 +121,7 @@ package final class TrainingPass {
     ) { point, view in
       if point == .finalNorm { hidden = view }
     }
-    guard var hidden else { preconditionFailure("a forward pass without a result") }
-    if let projection = decoder.weights.outputProjection {
-      let projected = tape.matrix(.outputProjection, hidden.rows, projection.outputs)
-      tape.linear(hidden, projection, into: projected, epilogue: .store)
-      hidden = projected.readOnly
-    }
+    guard let hidden else { preconditionFailure("a forward pass without a result") }
     return hidden
   }
 
@@ -135,8 +132,10 @@ package final class TrainingPass {
     let configuration = decoder.configuration
     let weight = decoder.weights.head
     let settings = CrossEntropySettings(
-      labelSmoothing: labelSmoothing, softCap: configuration.logitSoftCap, logitScale: configuration.logitScale)
-    let blocks = max(1, (hidden.rows * weight.outputs + TrainingPass.logitCount - 1) / TrainingPass.logitCount)
+      labelSmoothing: labelSmoothing, softCap: configuration.logitSoftCap,
+      logitScale: configuration.logitScale)
+    let blocks = max(
+      1, (hidden.rows * weight.outputs + TrainingPass.logitCount - 1) / TrainingPass.logitCount)
     let blockRows = max(1, (hidden.rows + blocks - 1) / blocks)
     if logits.map({ $0.count < blockRows * weight.outputs }) ?? true {
       logits = nil

@@ -154,12 +154,21 @@ struct ConfigurationReader {
 
   /// Blocks; few enough to list.
   func layerCount(_ names: String..., default fallback: Int) throws -> Int {
+    try count(names, atMost: 16_384) ?? fallback
+  }
+
+  /// Heads; few enough to list for every block.
+  func headCount(_ names: String..., default fallback: Int) throws -> Int {
+    try count(names, atMost: 4096) ?? fallback
+  }
+
+  private func count(_ names: [String], atMost limit: Int) throws -> Int? {
     for name in names {
       guard let count = try optionalInteger(name) else { continue }
-      guard count <= 16_384 else { throw error(name, "must be at most 16384, is \(count)") }
+      guard count <= limit else { throw error(name, "must be at most \(limit), is \(count)") }
       return count
     }
-    return fallback
+    return nil
   }
 
   /// Refuses what no family computes.
@@ -229,7 +238,9 @@ struct ConfigurationReader {
   ///
   /// Text names and describes; what is `null`, off or empty asks for nothing.
   func mayBeSetting(_ name: String) -> Bool {
-    guard let value = object[name], !value.isNull, value.bool != false, value.string == nil else { return false }
+    guard let value = object[name], !value.isNull, value.bool != false, value.string == nil else {
+      return false
+    }
     return value.array?.isEmpty != true && value.object?.members.isEmpty != true
   }
 }

@@ -48,8 +48,14 @@ public struct ModelDescription: Sendable {
   func refuseUnknownSettings() throws {
     guard !unknownSettings.isEmpty else { return }
     throw ConfigurationError(
-      path: path, field: unknownSettings.joined(separator: ", "),
+      path: path, field: unknownSettings.prefix(5).map(printable).joined(separator: ", "),
       reason: "unknown to \(configuration.modelType) and may change the numbers; remove it if it does not")
+  }
+
+  /// A name from a file as a message may show it: in one line, and short.
+  private func printable(_ name: String) -> String {
+    let text = name.debugDescription.dropFirst().dropLast()
+    return text.utf8.count > 200 ? text.prefix(100) + "…" : String(text)
   }
 
   /// Values of `model_type` that the engine knows.

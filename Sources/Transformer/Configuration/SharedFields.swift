@@ -21,6 +21,7 @@ func readAttentionShape(
   guard let dimension = given ?? (channels >= heads ? channels / heads : nil) else {
     throw reader.error("num_attention_heads", "\(heads) heads are more than hidden_size = \(channels)")
   }
+  guard dimension <= 65_536 else { throw reader.error("head_dim", "must be at most 65536, is \(dimension)") }
   return AttentionShape(queryHeadCount: heads, keyValueHeadCount: groups, headDimension: dimension)
 }
 
@@ -206,7 +207,8 @@ func readLayerTypes(_ reader: ConfigurationReader, count: Int) throws -> [LayerT
 func readWindow(
   _ reader: ConfigurationReader, into configuration: inout DecoderConfiguration, fallback: Int?
 ) throws {
-  let window = try reader.optionalInteger("sliding_window") ?? (reader.contains("sliding_window") ? nil : fallback)
+  let window =
+    try reader.optionalInteger("sliding_window") ?? (reader.contains("sliding_window") ? nil : fallback)
   for layer in 0..<configuration.layerCount { configuration.layers[layer].window = window }
 }
 

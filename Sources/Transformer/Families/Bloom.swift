@@ -13,7 +13,7 @@ extension DecoderFamily {
       }
       let channels = try reader.integer("n_embed", "hidden_size", default: 64)
       let size = ClassicShape(
-        channels: channels, heads: try reader.integer("n_head", "num_attention_heads", default: 8),
+        channels: channels, heads: try reader.headCount("n_head", "num_attention_heads", default: 8),
         layers: try reader.layerCount("n_layer", "num_hidden_layers", default: 2),
         context: try reader.integer("seq_length", default: 2048), inner: 4 * channels)
       var configuration = try classicConfiguration(
@@ -31,7 +31,8 @@ extension DecoderFamily {
     knownFields: [
       "n_embed", "hidden_size", "n_head", "num_attention_heads", "n_layer", "num_hidden_layers", "vocab_size",
       "seq_length", "layer_norm_epsilon", "apply_residual_connection_post_layernorm", "slow_but_exact",
-      "pretraining_tp", "n_inner", "attention_softmax_in_fp32", "bias_dropout_fusion", "masked_softmax_fusion",
+      "pretraining_tp", "n_inner", "attention_softmax_in_fp32", "bias_dropout_fusion",
+      "masked_softmax_fusion",
       "offset_alibi", "skip_bias_add", "skip_bias_add_qkv",
     ],
     prefixes: ["transformer.", ""],

@@ -49,7 +49,8 @@ func classicConfiguration(
     biases: biases,
     tiesWordEmbeddings: try reader.boolean("tie_word_embeddings", default: tiesWordEmbeddings),
     endOfSequenceTokens: try reader.tokens("eos_token_id", default: endOfSequence, below: vocabulary),
-    beginOfSequenceToken: try reader.tokens("bos_token_id", default: beginOfSequence, below: vocabulary).first,
+    beginOfSequenceToken: try reader.tokens("bos_token_id", default: beginOfSequence, below: vocabulary)
+      .first,
     paddingToken: try reader.tokens("pad_token_id", default: padding, below: vocabulary).first)
 }
 

@@ -25,8 +25,10 @@ struct DecoderFamily: Sendable {
 
   /// Every family, in the order in which help and documents list them.
   static let all: [DecoderFamily] = [
-    .gpt2, .gptNeo, .gptNeoX, .gptJ, .opt, .bloom, .gptBigCode, .falcon, .starCoder2, .llama, .mistral, .mixtral,
-    .qwen2, .qwen3, .qwen3MixtureOfExperts, .gemma, .gemma2, .gemma3, .phi, .phi3, .stableLM, .olmo2, .smolLM3,
+    .gpt2, .gptNeo, .gptNeoX, .gptJ, .opt, .bloom, .gptBigCode, .falcon, .starCoder2, .llama, .mistral,
+    .mixtral,
+    .qwen2, .qwen3, .qwen3MixtureOfExperts, .gemma, .gemma2, .gemma3, .phi, .phi3, .stableLM, .olmo2,
+    .smolLM3,
     .granite, .cohere,
   ]
 
@@ -111,7 +113,8 @@ let neutralConfigurationFields: Set<String> = [
   "transformers_version", "use_bfloat16", "use_cache", "n_ctx", "gradient_checkpointing_kwargs",
   "add_cross_attention", "quantization_config", "cache_implementation", "unsloth_fixed", "ignore_index",
   "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "classifier_dropout", "dropout",
-  "activation_dropout", "residual_dropout", "embedding_dropout", "resid_dropout", "embed_dropout", "layerdrop",
+  "activation_dropout", "residual_dropout", "embedding_dropout", "resid_dropout", "embed_dropout",
+  "layerdrop",
   "init_std", "unk_token_id", "use_flash_attn", "is_llama_config", "inference", "per_layer_config", "fsdp",
   "tokenizer_vocab_size", "predict_special_tokens", "num_labels", "pretraining_tp", "max_sequence_length",
   "transformers.js_config", "max_new_tokens", "min_new_tokens",

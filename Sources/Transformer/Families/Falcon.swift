@@ -10,7 +10,7 @@ extension DecoderFamily {
     modelTypes: ["falcon"],
     configure: { reader in
       let channels = try reader.integer("n_embed", "hidden_size", default: 4544)
-      let heads = try reader.integer("num_attention_heads", default: 71)
+      let heads = try reader.headCount("num_attention_heads", default: 71)
       let isNew = try reader.boolean("new_decoder_architecture", default: false)
       let shares = try reader.boolean("multi_query", default: true)
       let isParallel = try reader.boolean("parallel_attn", default: true)
@@ -75,7 +75,9 @@ extension DecoderFamily {
       }
       return tensors
     },
-    buffers: ["h.{layer}.self_attention.rotary_emb.inv_freq", "h.{layer}.self_attention.maybe_rotary.inv_freq"])
+    buffers: [
+      "h.{layer}.self_attention.rotary_emb.inv_freq", "h.{layer}.self_attention.maybe_rotary.inv_freq",
+    ])
 }
 
 /// Maps of a block that Falcon and BLOOM call alike.

@@ -9,7 +9,7 @@ extension DecoderFamily {
     modelTypes: ["gpt2"],
     configure: { reader in
       let channels = try reader.integer("n_embd", "hidden_size", default: 768)
-      let heads = try reader.integer("n_head", "num_attention_heads", default: 12)
+      let heads = try reader.headCount("n_head", "num_attention_heads", default: 12)
       let layers = try reader.layerCount("n_layer", "num_hidden_layers", default: 12)
       let vocabulary = try reader.integer("vocab_size", default: 50_257)
       let context = try reader.integer("n_positions", "max_position_embeddings", default: 1024)

@@ -10,7 +10,7 @@ extension DecoderFamily {
       let channels = try reader.integer("n_embd", "hidden_size", default: 768)
       let shares = try reader.boolean("multi_query", default: true)
       let size = ClassicShape(
-        channels: channels, heads: try reader.integer("n_head", "num_attention_heads", default: 12),
+        channels: channels, heads: try reader.headCount("n_head", "num_attention_heads", default: 12),
         groups: shares ? 1 : nil, layers: try reader.layerCount("n_layer", "num_hidden_layers", default: 12),
         context: try reader.integer("n_positions", "max_position_embeddings", default: 1024),
         inner: try reader.integer("n_inner", default: 4 * channels))

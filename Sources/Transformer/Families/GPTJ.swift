@@ -9,7 +9,7 @@ extension DecoderFamily {
     configure: { reader in
       let channels = try reader.integer("n_embd", "hidden_size", default: 4096)
       let size = ClassicShape(
-        channels: channels, heads: try reader.integer("n_head", "num_attention_heads", default: 16),
+        channels: channels, heads: try reader.headCount("n_head", "num_attention_heads", default: 16),
         layers: try reader.layerCount("n_layer", "num_hidden_layers", default: 28),
         context: try reader.integer("n_positions", "max_position_embeddings", default: 2048),
         inner: try reader.integer("n_inner", default: 4 * channels))

@@ -10,7 +10,7 @@ extension DecoderFamily {
     configure: { reader in
       let channels = try reader.integer("hidden_size", default: 2048)
       let size = ClassicShape(
-        channels: channels, heads: try reader.integer("num_heads", "num_attention_heads", default: 16),
+        channels: channels, heads: try reader.headCount("num_heads", "num_attention_heads", default: 16),
         layers: try reader.layerCount("num_layers", "num_hidden_layers", default: 24),
         context: try reader.integer("max_position_embeddings", default: 2048),
         inner: try reader.integer("intermediate_size", default: 4 * channels))
@@ -30,7 +30,8 @@ extension DecoderFamily {
     },
     knownFields: [
       "hidden_size", "num_heads", "num_attention_heads", "num_layers", "num_hidden_layers", "vocab_size",
-      "max_position_embeddings", "intermediate_size", "activation_function", "layer_norm_epsilon", "window_size",
+      "max_position_embeddings", "intermediate_size", "activation_function", "layer_norm_epsilon",
+      "window_size",
       "attention_types", "attention_layers",
     ],
     prefixes: ["transformer.", ""],
@@ -38,7 +39,8 @@ extension DecoderFamily {
     layerTensors: { _, _ in
       gptLayerTensors.merging([
         .queryKeyValue: .init(
-          "h.{layer}.attn.attention.q_proj", "h.{layer}.attn.attention.k_proj", "h.{layer}.attn.attention.v_proj"),
+          "h.{layer}.attn.attention.q_proj", "h.{layer}.attn.attention.k_proj",
+          "h.{layer}.attn.attention.v_proj"),
         .attentionOutput: .init("h.{layer}.attn.attention.out_proj"),
       ]) { $1 }
     },

@@ -9,7 +9,7 @@ extension DecoderFamily {
     configure: { reader in
       let size = ClassicShape(
         channels: try reader.integer("hidden_size", default: 6144),
-        heads: try reader.integer("num_attention_heads", default: 64),
+        heads: try reader.headCount("num_attention_heads", default: 64),
         layers: try reader.layerCount("num_hidden_layers", default: 44),
         context: try reader.integer("max_position_embeddings", default: 2048),
         inner: try reader.integer("intermediate_size", default: 24_576))

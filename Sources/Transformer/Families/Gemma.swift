@@ -100,7 +100,8 @@ extension DecoderFamily {
 /// Fields of the Gemma families besides Llama's.
 private let gemmaFields: Set<String> = [
   "attention_bias", "hidden_activation", "query_pre_attn_scalar", "attn_logit_softcapping",
-  "final_logit_softcapping", "sliding_window", "sliding_window_size", "layer_types", "use_bidirectional_attention",
+  "final_logit_softcapping", "sliding_window", "sliding_window_size", "layer_types",
+  "use_bidirectional_attention",
 ]
 
 private let gemma2LayerTensors = llamaLayerTensors.merging([
@@ -138,7 +139,9 @@ private func readSandwich(
 private func readSoftCap(
   _ reader: ConfigurationReader, _ name: String, default fallback: Double?
 ) throws -> Float? {
-  guard let cap = try reader.optionalNumber(name) ?? (reader.contains(name) ? nil : fallback) else { return nil }
+  guard let cap = try reader.optionalNumber(name) ?? (reader.contains(name) ? nil : fallback) else {
+    return nil
+  }
   guard cap > 0 else { throw reader.error(name, "must be above 0, is \(cap)") }
   return Float(cap)
 }

@@ -70,7 +70,7 @@ func llamaConfiguration(
   _ reader: ConfigurationReader, defaults: LlamaDefaults
 ) throws -> DecoderConfiguration {
   let channels = try reader.integer("hidden_size", default: defaults.channels)
-  let heads = try reader.integer("num_attention_heads", default: defaults.heads)
+  let heads = try reader.headCount("num_attention_heads", default: defaults.heads)
   let groups =
     try reader.optionalInteger("num_key_value_heads")
     ?? (reader.contains("num_key_value_heads") ? heads : defaults.keyValueHeads ?? heads)

@@ -42,7 +42,8 @@ extension DecoderFamily {
         reader,
         defaults: LlamaDefaults(
           vocabulary: 128_256, channels: 2048, layers: 36, heads: 16, keyValueHeads: 4, context: 32_768,
-          epsilon: 1e-6, base: 2e6, tiesWordEmbeddings: true, beginOfSequence: 128_000, endOfSequence: 128_001,
+          epsilon: 1e-6, base: 2e6, tiesWordEmbeddings: true, beginOfSequence: 128_000,
+          endOfSequence: 128_001,
           padding: 128_004))
       if try reader.boolean("attention_bias", default: false) { configuration.biases.insert(.attention) }
       if try reader.boolean("mlp_bias", default: false) { configuration.biases.insert(.feedForward) }
@@ -149,8 +150,10 @@ extension DecoderFamily {
       var configuration = try llamaConfiguration(
         reader,
         defaults: LlamaDefaults(
-          vocabulary: 49_152, channels: 3072, inner: 12_288, layers: 30, heads: 24, keyValueHeads: 2, context: 4096,
-          epsilonField: "norm_epsilon", epsilon: 1e-5, activation: "gelu_pytorch_tanh", tiesWordEmbeddings: true,
+          vocabulary: 49_152, channels: 3072, inner: 12_288, layers: 30, heads: 24, keyValueHeads: 2,
+          context: 4096,
+          epsilonField: "norm_epsilon", epsilon: 1e-5, activation: "gelu_pytorch_tanh",
+          tiesWordEmbeddings: true,
           beginOfSequence: 50_256, endOfSequence: 50_256))
       configuration.normalization = .layerNorm(epsilon: configuration.normalization.epsilon)
       configuration.isGated = false
@@ -160,7 +163,8 @@ extension DecoderFamily {
     },
     knownFields: llamaFields.union([
       "norm_epsilon", "use_bias", "sliding_window", "norm_type", "mlp_type", "activation_function",
-      "layer_norm_epsilon", "attention_softmax_in_fp32", "scale_attention_softmax_in_fp32", "scale_attn_weights",
+      "layer_norm_epsilon", "attention_softmax_in_fp32", "scale_attention_softmax_in_fp32",
+      "scale_attn_weights",
     ]),
     prefixes: ["model.", ""],
     tensors: { _ in llamaTensors },

@@ -17,7 +17,8 @@ extension DecoderFamily {
       let perToken = try reader.integer("num_experts_per_tok", default: 2)
       try checkExperts(reader, count: count, perToken: perToken)
       configuration.experts = ExpertConfiguration(
-        count: count, perToken: perToken, feedForwardSize: configuration.feedForwardSize, normalizesShares: true)
+        count: count, perToken: perToken, feedForwardSize: configuration.feedForwardSize,
+        normalizesShares: true)
       for layer in 0..<configuration.layerCount { configuration.layers[layer].hasExperts = true }
       return configuration
     },

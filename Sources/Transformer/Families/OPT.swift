@@ -10,7 +10,7 @@ extension DecoderFamily {
     configure: { reader in
       let size = ClassicShape(
         channels: try reader.integer("hidden_size", default: 768),
-        heads: try reader.integer("num_attention_heads", default: 12),
+        heads: try reader.headCount("num_attention_heads", default: 12),
         layers: try reader.layerCount("num_hidden_layers", default: 12),
         context: try reader.integer("max_position_embeddings", default: 2048),
         inner: try reader.integer("ffn_dim", default: 3072))
@@ -21,7 +21,9 @@ extension DecoderFamily {
       // The first two rows of the table of positions belong to no position.
       configuration.learnedPositions = LearnedPositions(count: size.context, offset: 2)
       configuration.embeddingSize = try reader.integer("word_embed_proj_dim", default: size.channels)
-      if try reader.boolean("enable_bias", default: true) { configuration.biases = [.attention, .feedForward] }
+      if try reader.boolean("enable_bias", default: true) {
+        configuration.biases = [.attention, .feedForward]
+      }
       if try !reader.boolean("layer_norm_elementwise_affine", default: true) {
         configuration.normalization.hasWeight = false
         configuration.normalization.hasBias = false
@@ -35,7 +37,8 @@ extension DecoderFamily {
       return configuration
     },
     knownFields: [
-      "hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "max_position_embeddings", "ffn_dim",
+      "hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size", "max_position_embeddings",
+      "ffn_dim",
       "activation_function", "word_embed_proj_dim", "enable_bias", "layer_norm_elementwise_affine",
       "do_layer_norm_before",
     ],
@@ -57,7 +60,8 @@ extension DecoderFamily {
       return [
         isBefore ? .attentionNorm : .attentionPostNorm: .init("layers.{layer}.self_attn_layer_norm"),
         .queryKeyValue: .init(
-          "layers.{layer}.self_attn.q_proj", "layers.{layer}.self_attn.k_proj", "layers.{layer}.self_attn.v_proj"),
+          "layers.{layer}.self_attn.q_proj", "layers.{layer}.self_attn.k_proj",
+          "layers.{layer}.self_attn.v_proj"),
         .attentionOutput: .init("layers.{layer}.self_attn.out_proj"),
         isBefore ? .feedForwardNorm : .feedForwardPostNorm: .init("layers.{layer}.final_layer_norm"),
         .feedForwardInput: .init("layers.{layer}.fc1"),

@@ -75,18 +75,20 @@ extension DecoderFamily {
     },
     knownFields: llamaFields.union(qwenFields).union([
       "attention_bias", "num_experts", "num_local_experts", "num_experts_per_tok", "decoder_sparse_step",
-      "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "output_router_logits", "router_aux_loss_coef",
+      "mlp_only_layers", "moe_intermediate_size", "norm_topk_prob", "output_router_logits",
+      "router_aux_loss_coef",
     ]),
     prefixes: ["model.", ""],
     tensors: { _ in llamaTensors },
     layerTensors: { configuration, layer in
       guard configuration.layers[layer].hasExperts else { return qwen3LayerTensors }
-      return qwen3LayerTensors.filter { $0.key != .feedForwardInput && $0.key != .feedForwardOutput }.merging([
-        .router: .init("layers.{layer}.mlp.gate"),
-        .expertInput: .init(
-          "layers.{layer}.mlp.experts.{expert}.gate_proj", "layers.{layer}.mlp.experts.{expert}.up_proj"),
-        .expertOutput: .init("layers.{layer}.mlp.experts.{expert}.down_proj"),
-      ]) { $1 }
+      return qwen3LayerTensors.filter { $0.key != .feedForwardInput && $0.key != .feedForwardOutput }.merging(
+        [
+          .router: .init("layers.{layer}.mlp.gate"),
+          .expertInput: .init(
+            "layers.{layer}.mlp.experts.{expert}.gate_proj", "layers.{layer}.mlp.experts.{expert}.up_proj"),
+          .expertOutput: .init("layers.{layer}.mlp.experts.{expert}.down_proj"),
+        ]) { $1 }
     },
     buffers: llamaBuffers)
 }

@@ -25,7 +25,8 @@ extension DecoderFamily {
       return configuration
     },
     knownFields: llamaFields.union([
-      "layer_norm_eps", "use_parallel_residual", "use_qkv_bias", "qk_layernorm", "rotary_scaling_factor", "norm_eps",
+      "layer_norm_eps", "use_parallel_residual", "use_qkv_bias", "qk_layernorm", "rotary_scaling_factor",
+      "norm_eps",
     ]),
     prefixes: ["model.", ""],
     tensors: { _ in llamaTensors },

@@ -39,9 +39,13 @@ struct TrainingDisplay {
         StandardStreams.note(line + "\n")
       }
     case .validation(let step, let loss, let isBest):
-      keep("step \(step)  validation loss \(TrainingDisplay.decimal(loss, 4))\(isBest ? ", the best so far" : "")")
+      keep(
+        "step \(step)  validation loss \(TrainingDisplay.decimal(loss, 4))\(isBest ? ", the best so far" : "")"
+      )
     case .sample(let step, let text):
-      keep("step \(step)  writes: \(text.split(whereSeparator: \.isNewline).joined(separator: " ⏎ ").prefix(400))")
+      keep(
+        "step \(step)  writes: \(text.split(whereSeparator: \.isNewline).joined(separator: " ⏎ ").prefix(400))"
+      )
     case .saved(let step, let path): keep("step \(step)  saved \(path)")
     case .skipped(let step, let reason): keep("step \(step)  skipped: \(reason)")
     }
