@@ -32,7 +32,9 @@ struct ChatLoop {
     self.streams = streams
   }
 
-  /// Talks with whoever sits at the terminal. What goes wrong is told, and the conversation goes on.
+  /// Talks with whoever sits at the terminal.
+  ///
+  /// What goes wrong is told, and the conversation goes on.
   mutating func runOnTerminal(history: InputHistory, isQuiet: Bool) throws {
     Interruption.installForConversation()
     defer { Terminal.restore() }
@@ -49,7 +51,9 @@ struct ChatLoop {
     }
   }
 
-  /// Answers a message on each line of standard input. What goes wrong ends the program.
+  /// Answers a message on each line of standard input.
+  ///
+  /// What goes wrong ends the program.
   mutating func runOnLines() throws {
     var input = LineInput()
     while let line = try input.next() {
