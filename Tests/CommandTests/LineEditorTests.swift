@@ -201,7 +201,11 @@ import _TestSupport
   private final class Session {
     let process = Process()
     private let master: FileHandle
-    private(set) var output = ""
+    private var output: [UInt8] = []
+    private var position = 0
+
+    /// Everything that the program has shown.
+    var shown: String { String(decoding: output, as: UTF8.self) }
 
     init(_ arguments: [String], state: String) throws {
       let (master, name) = try Session.openTerminal()
@@ -238,22 +242,22 @@ import _TestSupport
 
     func type(_ text: String) { master.write(Data(text.utf8)) }
 
-    /// Reads until a text appears that was not there before.
+    /// Reads until a text appears behind what was waited for before.
     func wait(for text: String, seconds: Double = 60) -> Bool {
       let end = Date().addingTimeInterval(seconds)
-      let start = output.endIndex
-      var seen = output[start...].contains(text)
-      while !seen, Date() < end {
+      while true {
+        if let found = Data(output[position...]).range(of: Data(text.utf8)) {
+          position += found.upperBound
+          return true
+        }
+        guard Date() < end else { return false }
         var waiting = pollfd(fd: master.fileDescriptor, events: Int16(POLLIN), revents: 0)
         guard poll(&waiting, 1, 100) > 0 else { continue }
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = read(master.fileDescriptor, &buffer, buffer.count)
-        guard count > 0 else { break }
-        let offset = output.utf8.distance(from: output.startIndex, to: start)
-        output += String(decoding: buffer[..<count], as: UTF8.self)
-        seen = output[output.utf8.index(output.startIndex, offsetBy: offset)...].contains(text)
+        guard count > 0 else { return false }
+        output += buffer[..<count]
       }
-      return seen
     }
 
     func finish() -> Int32 {
@@ -269,16 +273,17 @@ import _TestSupport
     try CommandRunner.withTemporaryFolder { folder in
       try ChatModelFolder.write(to: folder + "/model", from: CommandRunner.plain)
       let session = try Session(["chat", "-m", folder + "/model", "-n", "3", "-v"], state: folder)
-      #expect(session.wait(for: shown), "\(session.output)")
+      #expect(session.wait(for: shown), "\(session.shown)")
       session.type("hx\u{7F}i\r")
-      #expect(session.wait(for: "wrote 3"), "\(session.output)")
+      #expect(session.wait(for: "wrote 3"), "\(session.shown)")
       #expect(session.wait(for: shown))
       // What was typed comes back, and is edited before it is sent.
       session.type("\u{1B}[A!\r")
       #expect(session.wait(for: "wrote 3"))
       #expect(session.wait(for: shown))
       session.type("gone\u{3}/save \(folder)/saved.json\r")
-      #expect(session.wait(for: "messages are in"), "\(session.output)")
+      #expect(session.wait(for: "messages are in"), "\(session.shown)")
+      // Typed ahead, before the prompt is there again.
       session.type("\u{1B}[200~two\nlines\u{1B}[201~\r")
       #expect(session.wait(for: "wrote 3"))
       session.type("/nope\r")
@@ -299,15 +304,15 @@ import _TestSupport
       try ChatModelFolder.writeTokenizer(to: folder)
       let session = try Session(
         ["chat", "-m", folder, "--engine", "naive", "--ignore-eos", "-v", "--no-history"], state: folder)
-      #expect(session.wait(for: shown), "\(session.output)")
+      #expect(session.wait(for: shown), "\(session.shown)")
       session.type("a\r")
       #expect(session.wait(for: "\u{1B}[?2004l"))
       Thread.sleep(forTimeInterval: 0.5)
       kill(session.process.processIdentifier, SIGINT)
-      #expect(session.wait(for: "wrote"), "\(session.output)")
+      #expect(session.wait(for: "wrote"), "\(session.shown)")
       #expect(session.wait(for: shown))
       session.type("/stats\r")
-      #expect(session.wait(for: "(interrupted)"), "\(session.output)")
+      #expect(session.wait(for: "(interrupted)"), "\(session.shown)")
       // On an empty line it leaves.
       session.type("\u{3}")
       #expect(session.finish() == 0)

@@ -9,18 +9,18 @@ struct ChatCommand: ParsableCommand {
     discussion: """
       Examples:
         inkstone chat -m MODEL
-        inkstone chat -m MODEL --system "Answer in one sentence." --temp 0.7 --top-p 0.9
+        inkstone chat -m MODEL --system "Answer in one sentence." --temp 0.7
         inkstone chat -m MODEL --chat-template-kwargs '{"enable_thinking": false}'
         printf 'Hello!\\nAnd in French?\\n' | inkstone chat -m MODEL
 
-      Messages are laid out by the model's chat template, or by --chat-template. A model
-      without one is not made for conversations: the texts are completed as they are.
-      What the cache holds of a conversation is not run again.
+      Messages are laid out by the model's chat template, or by --chat-template. A
+      model without one is not made for conversations: the texts are completed as
+      they are. What the cache holds of a conversation is not run again.
 
       On a terminal: Enter sends, Alt-Enter or Ctrl-J begins a new line, pasted text
-      stays one message; arrows, Home, End, Ctrl-A/E/K/U/W/Y/L edit; Up and Down bring
-      back earlier messages, kept in $XDG_STATE_HOME/inkstone/history. Ctrl-C stops an
-      answer, clears the line, and on an empty line leaves, as Ctrl-D does.
+      stays one message; arrows, Home, End, Ctrl-A/E/K/U/W/Y/L edit; Up and Down
+      bring back earlier messages, kept in $XDG_STATE_HOME/inkstone/history. Ctrl-C
+      stops an answer, clears the line, and on an empty line leaves, as Ctrl-D does.
       Otherwise every line is a message, and the answers go to standard output.
 
       \(ChatLoop.help)
@@ -67,6 +67,9 @@ struct ChatCommand: ParsableCommand {
     let settings = try generation.configuration()
     let opening = try chat.openingMessages()
     let options = try chat.options()
+    // What is typed while the model loads is the first message.
+    if Terminal.isInteractive { Terminal.waitSilently() }
+    defer { Terminal.restore() }
     let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     let conversation = try Conversation(
       with: model, template: try chat.template(for: model), contextLength: contextSize)

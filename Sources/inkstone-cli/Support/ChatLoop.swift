@@ -37,7 +37,6 @@ struct ChatLoop {
   /// What goes wrong is told, and the conversation goes on.
   mutating func runOnTerminal(history: InputHistory, isQuiet: Bool) throws {
     Interruption.installForConversation()
-    defer { Terminal.restore() }
     if !isQuiet { StandardStreams.note("/help lists the commands, Ctrl-D leaves\n") }
     var reader = MessageReader(prompt: "> ", history: history)
     while let text = try reader.read() {

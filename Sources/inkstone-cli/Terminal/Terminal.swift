@@ -36,7 +36,7 @@ enum Terminal {
     remember()
     var settings = original
     settings.c_lflag &= ~tcflag_t(ECHO | ICANON | ISIG | IEXTEN)
-    settings.c_iflag &= ~tcflag_t(ICRNL | IXON | INLCR | IGNCR)
+    keepEnter(&settings)
     apply(&settings)
     // What is pasted comes between marks.
     draw("\u{1B}[?2004h")
@@ -48,6 +48,7 @@ enum Terminal {
     var settings = original
     settings.c_lflag &= ~tcflag_t(ECHO | ICANON)
     settings.c_lflag |= tcflag_t(ISIG)
+    keepEnter(&settings)
     draw("\u{1B}[?2004l")
     apply(&settings)
   }
@@ -92,6 +93,11 @@ enum Terminal {
 
   /// Writes control sequences and what is typed.
   static func draw(_ text: String) { StandardStreams.draw(text, on: output) }
+
+  /// Lets Enter and Ctrl-J be told apart, also when they are typed ahead.
+  private static func keepEnter(_ settings: inout termios) {
+    settings.c_iflag &= ~tcflag_t(ICRNL | IXON | INLCR | IGNCR)
+  }
 
   private static func remember() {
     guard !isChanged else { return }
