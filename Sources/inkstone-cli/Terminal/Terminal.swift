@@ -103,7 +103,8 @@ enum Terminal {
     guard !isChanged else { return }
     guard tcgetattr(STDIN_FILENO, &original) == 0 else { return }
     isChanged = true
-    for number in [SIGTERM, SIGHUP, SIGQUIT] {
+    // A conversation takes SIGINT over once the model is loaded.
+    for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
       signal(number) { number in
         // Safe: both calls may be made in a handler.
         var settings = Terminal.original
