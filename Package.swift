@@ -81,7 +81,7 @@ let package = Package(
       dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Training", "Transformer"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
-    .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "inkstone-cli"]),
+    .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "_TestSupport", "inkstone-cli"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -13,6 +13,7 @@ struct InkstoneCommand: AsyncParsableCommand {
           --no-repeat-ngram-size 2 --early-stopping
         inkstone -m MODEL "Once upon a time" -n 100 --temp 0.8 --seed 7
         echo "人工智能是" | inkstone -m MODEL --json
+        inkstone chat -m MODEL --system "Answer briefly."
         inkstone verify -m MODEL MODEL/reference
         inkstone doctor
 
@@ -22,7 +23,7 @@ struct InkstoneCommand: AsyncParsableCommand {
       """,
     version: versionText,
     subcommands: [
-      GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
+      GenerateCommand.self, ChatCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, VerifyCommand.self,
       TrainCommand.self, ReportCommand.self, BenchCommand.self, DoctorCommand.self, TokenizerCommand.self,
       DataCommand.self,

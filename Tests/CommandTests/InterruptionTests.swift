@@ -12,8 +12,8 @@ import Testing
 /// A signal ends a long generation with what there is, and exit status 130.
 @Suite struct InterruptionTests {
   /// A model whose context takes the naive engine far longer than the test waits.
-  private func writeSlowModel(_ folder: String) throws {
-    let (channels, layers, context, vocabulary) = (64, 4, 8192, 300)
+  static func writeSlowModel(_ folder: String, vocabulary: Int = 300) throws {
+    let (channels, layers, context) = (64, 4, 8192)
     let config: JSONValue = [
       "model_type": "gpt2", "n_embd": .integer(channels), "n_head": 4, "n_layer": .integer(layers),
       "n_positions": .integer(context), "vocab_size": .integer(vocabulary), "eos_token_id": nil,
@@ -47,7 +47,7 @@ import Testing
   @Test(arguments: [SIGINT, SIGTERM])
   func printsWhatThereIs(signal: Int32) throws {
     try CommandRunner.withTemporaryFolder { folder in
-      try writeSlowModel(folder)
+      try Self.writeSlowModel(folder)
       let process = Process()
       process.executableURL = CommandRunner.executable
       process.arguments = [

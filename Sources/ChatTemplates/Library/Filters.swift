@@ -97,12 +97,23 @@ extension Interpreter {
   func sorted<Element>(
     _ elements: [Element], _ isBefore: (Element, Element) throws -> Bool
   ) throws -> [Element] {
+    // What is in order already is left alone; like Python, which is how its errors come first to the same pair.
+    try spend(elements.count)
+    for (first, second) in zip(elements, elements.dropFirst()) where try isBefore(second, first) {
+      return try merged(elements, isBefore)
+    }
+    return elements
+  }
+
+  private func merged<Element>(
+    _ elements: [Element], _ isBefore: (Element, Element) throws -> Bool
+  ) throws -> [Element] {
     guard elements.count > 1 else { return elements }
     try spend(elements.count)
     // Merged from halves: what cannot be compared, a NaN say, does no harm here.
     let middle = elements.count / 2
-    let left = try sorted(Array(elements[..<middle]), isBefore)
-    let right = try sorted(Array(elements[middle...]), isBefore)
+    let left = try merged(Array(elements[..<middle]), isBefore)
+    let right = try merged(Array(elements[middle...]), isBefore)
     var merged: [Element] = []
     merged.reserveCapacity(elements.count)
     var (i, j) = (0, 0)

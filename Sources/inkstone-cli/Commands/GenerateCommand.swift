@@ -14,6 +14,9 @@ struct GenerateCommand: ParsableCommand {
         cat article.txt | inkstone generate -m MODEL "In short:" -n 60
         inkstone generate -m MODEL --prompt-ids 1,2,3 --json
         inkstone generate -m MODEL "从前" -n 200 --post --wrap 72 --format markdown
+        inkstone generate -m MODEL --system "Answer in one word." "Capital of France?"
+        inkstone generate -m MODEL --template t.txt --set text=@in.txt --set lang=zh
+        inkstone generate -m MODEL --examples shots.jsonl "sea otter" --stop $'\\n'
 
       The text goes to standard output and nothing else does. Results equal those
       of transformers 5.23 (float32, batch 1) where nothing is drawn at random. A
@@ -26,12 +29,25 @@ struct GenerateCommand: ParsableCommand {
       "completion_tokens"; "timings" with "load_ms", "prompt_ms",
       "prompt_per_second", "predicted_ms", "predicted_per_second".
 
+      --system, --chat-template and --messages make the prompt a conversation, laid
+      out by the model's chat template as transformers' apply_chat_template does it; a
+      model without one completes the texts as they are. --template makes the prompt
+      from a file in the language of those templates (jinja2): a field that is not
+      set, and a --set that is not used, are errors. --examples FILE holds pairs:
+        {"input": "cheese", "output": "fromage"}
+      They become turns of a conversation, or {{ examples }} of --template:
+        {% for example in examples %}{{ example.input }} => {{ example.output }}
+        {% endfor %}{{ prompt }} =>
+      or else an input and an output on lines of their own, an empty line between.
+
       Post-processing is off until one of its flags turns it on. A sequence whose text
       it changed then has the model's own as "raw_text"; tokens and scores stay.
       """)
 
   @OptionGroup var prompt: PromptOptions
   @OptionGroup var model: ModelOptions
+  @OptionGroup(title: "Prompt templates and examples") var prompting: PromptTemplateOptions
+  @OptionGroup(title: "Conversations") var chat: ChatTemplateOptions
   @OptionGroup(title: "Generation") var generation: GenerationOptions
   @OptionGroup(title: "Post-processing") var postProcessing: PostProcessingOptions
   @OptionGroup(title: "Engine") var engine: EngineOptions
@@ -79,6 +95,7 @@ struct GenerateCommand: ParsableCommand {
     if json, let format, format != .json {
       throw ValidationError("--json and --format \(format.rawValue) contradict each other; keep one")
     }
+    try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).validate()
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
@@ -92,7 +109,7 @@ struct GenerateCommand: ParsableCommand {
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
     let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
-    let tokens = try prompt.tokens(for: model)
+    let tokens = try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize
     let context = min(contextSize ?? .max, model.decoder.configuration.contextLength)
     let plan = try flags.merged(over: model.generationConfiguration).plan(

@@ -33,26 +33,42 @@ struct PromptOptions: ParsableArguments {
   /// A pipe is read too, and what it holds comes before a prompt given otherwise, on lines of its own.
   func tokens(for model: LanguageModel) throws -> [Int] {
     if let promptIds { return try PromptOptions.ids(promptIds, flag: "--prompt-ids") }
-    let bytes = try self.bytes()
+    let bytes = try self.bytes(isRequired: true, readsPipe: true) ?? []
     guard let tokenizer = model.tokenizer else {
       throw UsageError("\(model.folder) holds no tokenizer; give token ids with --prompt-ids")
     }
     return try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: true) }
   }
 
-  private func bytes() throws -> [UInt8] {
+  /// The prompt's text, where it goes into something else.
+  ///
+  /// - Parameters:
+  ///   - isRequired: whether a missing prompt is an error; otherwise it is `nil`, as is an empty pipe.
+  ///   - readsPipe: whether a pipe is read that nothing else asks for.
+  func text(isRequired: Bool, readsPipe: Bool) throws -> String? {
+    guard let bytes = try bytes(isRequired: isRequired, readsPipe: readsPipe) else { return nil }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw UsageError("the prompt is not UTF-8 text")
+    }
+    return text
+  }
+
+  private func bytes(isRequired: Bool, readsPipe: Bool) throws -> [UInt8]? {
     var given: [UInt8]?
-    var readsInput = StandardStreams.hasPipedInput
+    var readsInput = readsPipe && StandardStreams.hasPipedInput
     if let text = text ?? prompt {
       if text == "-" { readsInput = true } else { given = Array(text.utf8) }
     } else if let file {
       if file == "-" { readsInput = true } else { given = try readFile(file) }
     } else if !readsInput {
+      guard isRequired else { return nil }
       throw UsageError("no prompt: give it as an argument, with --prompt or --file, or through a pipe")
     }
     guard readsInput else { return given ?? [] }
     var piped = try StandardStreams.readInput()
-    guard let given else { return PromptOptions.withoutFinalNewline(piped) }
+    guard let given else {
+      return piped.isEmpty && !isRequired ? nil : PromptOptions.withoutFinalNewline(piped)
+    }
     if piped.isEmpty { return given }
     if piped.last != UInt8(ascii: "\n") { piped.append(UInt8(ascii: "\n")) }
     return piped + given

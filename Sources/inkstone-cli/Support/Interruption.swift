@@ -29,6 +29,21 @@ enum Interruption {
     }
   }
 
+  /// Lets signals end the program again, as long as there is nothing to stop.
+  static func uninstall() {
+    for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+  }
+
+  /// Catches every signal as the wish to stop what is being done, and not the program.
+  static func installForConversation() {
+    _ = flag
+    var mask = sigset_t()
+    sigemptyset(&mask)
+    sigaddset(&mask, SIGINT)
+    pthread_sigmask(SIG_UNBLOCK, &mask, nil)
+    signal(SIGINT) { _ in Interruption.flag.raise() }
+  }
+
   /// Ends a long job that was interrupted; its output is not written.
   static func check(_ progress: inout ProgressLine) throws {
     guard flag.isRaised else { return }

@@ -85,6 +85,12 @@ enum StandardStreams {
     text.withUTF8 { bytes in _ = try? write(bytes, to: STDERR_FILENO, named: "standard error") }
   }
 
+  /// Writes to a terminal; there is nobody to tell if that fails.
+  static func draw(_ text: String, on file: Int32) {
+    var text = text
+    text.withUTF8 { bytes in _ = try? write(bytes, to: file, named: "the terminal") }
+  }
+
   /// Writes to standard error as it is.
   static func note(_ text: String) {
     var text = text
@@ -105,5 +111,53 @@ enum StandardStreams {
         throw StreamError(description: "\(name): \(String(cString: strerror(errno)))")
       }
     }
+  }
+}
+
+/// The lines of standard input, one at a time as they come.
+struct LineInput {
+  private var pending: [UInt8] = []
+  private var isAtEnd = false
+  /// A line longer than this is no message.
+  private static let maximumLine = 1 << 26
+
+  /// The next line without its end; `nil` after the last.
+  ///
+  /// - Throws: `StreamError` when the input cannot be read; `UsageError` for a line that is not UTF-8.
+  mutating func next() throws -> String? {
+    var searched = 0
+    while true {
+      if let end = pending[searched...].firstIndex(of: 0x0A) {
+        let line = try text(pending[..<end])
+        pending.removeSubrange(...end)
+        return line
+      }
+      searched = pending.count
+      guard !isAtEnd else {
+        guard !pending.isEmpty else { return nil }
+        defer { pending = [] }
+        return try text(pending[...])
+      }
+      guard pending.count <= Self.maximumLine else {
+        throw UsageError("a line of standard input is too long")
+      }
+      var buffer = [UInt8](repeating: 0, count: 1 << 16)
+      let count = read(STDIN_FILENO, &buffer, buffer.count)
+      if count > 0 {
+        pending += buffer[..<count]
+      } else if count == 0 {
+        isAtEnd = true
+      } else if errno != EINTR {
+        throw StreamError(description: "standard input: \(String(cString: strerror(errno)))")
+      }
+    }
+  }
+
+  private func text(_ bytes: ArraySlice<UInt8>) throws -> String {
+    let bytes = bytes.last == 0x0D ? bytes.dropLast() : bytes
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw UsageError("a line of standard input is not UTF-8 text")
+    }
+    return text
   }
 }

@@ -178,7 +178,7 @@ class Grammar:
         if kind == 7:
             return tag(f"set {self.target()}{r.choice(['', '|upper', '|trim|length', '|indent(2)'])}") + body() + tag("endset")
         if kind == 8:
-            return tag(f"filter {r.choice(['upper', 'trim', 'replace(s, n)', 'indent(2, true)|title', 'length'])}") + body() + tag("endfilter")
+            return tag(f"filter {r.choice(['upper', 'trim', 'replace(s, n)', 'indent(2, true)|title'])}") + body() + tag("endfilter")
         if kind == 9:
             names = self.names
             self.names = names + ["v", "q"]

@@ -1,5 +1,6 @@
 """What transformers and jinja2 make of a template: the other side of every comparison here."""
 
+import copy
 import datetime as datetime_module
 import warnings
 
@@ -62,7 +63,8 @@ def outcome(run):
 
 def render(source, variables):
     """A plain template in the environment of chat templates."""
-    chat_template_utils._compile_jinja_template.cache_clear()
+    # A copy: the filter `indent` of a list adds to the list itself.
+    variables = copy.deepcopy(variables)
     return outcome(lambda: chat_template_utils._cached_compile_jinja_template(source).render(**variables))
 
 

@@ -1,7 +1,7 @@
-"""Renders many random cases with transformers and jinja2, for `ChatTemplatesTests` to repeat.
+"""Renders many random cases with transformers and jinja2, for ChatTemplatesTests to repeat.
 
     python sweep.py --templates FOLDER --count 3000 --seed 1 --out cases.json
-    INKSTONE_TEMPLATE_CASES=cases.json swift test --filter SweepTests
+    INKSTONE_TEMPLATE_CASES=cases.json swift test --filter casesOfASweep
 
 FOLDER holds *.jinja files and tokenizer_config.json files (*.json) with a chat_template; without it, the committed
 templates are used. Three kinds of cases come out: conversations laid out by each template, random templates from a
