@@ -14,6 +14,8 @@ public enum GGUFValue: Sendable, Equatable {
   case floats([Float])
   /// 32-bit integers.
   case integers([Int32])
+  /// Truth values.
+  case booleans([Bool])
 }
 
 /// Writes GGUF files, version 3, little-endian.
@@ -30,12 +32,21 @@ public enum GGUFWriter {
   ///   - metadata: keys and values, in the order of the file.
   ///   - tensors: in the order of the file; shapes row-major.
   ///   - contents: appends the bytes of one tensor, in as many parts as it likes.
-  /// - Throws: `GGUFError` for a type or shape that the format does not allow, `FileError`, or what `contents` throws.
+  /// - Throws: `GGUFError` for a type, shape or repeated name that the format does not allow, `FileError`, or what
+  ///   `contents` throws.
   ///   The old file then stays.
   public static func write(
     to path: String, metadata: [(key: String, value: GGUFValue)], _ tensors: [TensorDeclaration],
     contents: (TensorDeclaration, Append) throws -> Void
   ) throws {
+    var names: Set<String> = []
+    for (key, _) in metadata where !names.insert(key).inserted {
+      throw GGUFError(path: path, subject: .key(key), problem: .duplicate)
+    }
+    names = []
+    for tensor in tensors where !names.insert(tensor.name).inserted {
+      throw GGUFError(path: path, subject: .tensor(tensor.name), problem: .duplicate)
+    }
     var header: [UInt8] = Array("GGUF".utf8)
     header.append(3 as UInt32)
     header.append(UInt64(tensors.count))
@@ -48,11 +59,13 @@ public enum GGUFWriter {
     var sizes: [Int] = []
     for tensor in tensors {
       guard let number = tensor.type.ggmlNumber, tensor.shape.count <= GGUFFile.maximumDimensionCount,
+        (tensor.shape.last ?? 1).isMultiple(of: tensor.type.elementsPerBlock),
         let count = elementCount(of: tensor.shape), let size = tensor.type.byteCount(elements: count)
       else {
         throw GGUFError(
           path: path, subject: .tensor(tensor.name),
-          problem: .unwritable("\(tensor.type.rawValue) of shape \(tensor.shape)"))
+          problem: .unwritable(
+            "cannot be written as \(tensor.type.rawValue) of shape \(shapeText(tensor.shape))"))
       }
       header.append(Array(tensor.name.utf8))
       header.append(UInt32(tensor.shape.count))
@@ -119,6 +132,9 @@ extension [UInt8] {
     case .integers(let numbers):
       start(.int32, of: numbers.count)
       for number in numbers { append(number) }
+    case .booleans(let flags):
+      start(.bool, of: flags.count)
+      for flag in flags { append(flag ? 1 as UInt8 : 0) }
     }
   }
 }
