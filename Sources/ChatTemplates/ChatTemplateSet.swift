@@ -23,6 +23,9 @@ public struct ChatTemplateSet: Sendable, Equatable {
   /// The names, sorted.
   public var names: [String] { sources.keys.sorted() }
 
+  /// The text of a template; `nil` where there is none of that name.
+  public func text(named name: String) -> String? { sources[name]?.text }
+
   /// Reads the templates of a model folder, as transformers does: `chat_template.jinja` and
   /// `additional_chat_templates/*.jinja`; without such files, `chat_template` of `tokenizer_config.json`, a text or a
   /// list of objects with `name` and `template`.

@@ -16,6 +16,8 @@ public enum GGUFValue: Sendable, Equatable {
   case integers([Int32])
   /// Truth values.
   case booleans([Bool])
+  /// A value as another file holds it: the number of its type and its bytes.
+  case raw([UInt8])
 }
 
 /// Writes GGUF files, version 3, little-endian.
@@ -89,6 +91,17 @@ public enum GGUFWriter {
     }
   }
 
+  /// Metadata alone, as a reader of a file with it would have it.
+  ///
+  /// - Throws: `FileError` when there is no room for it in the system's folder for temporary files, or `GGUFError`.
+  package static func readBack(_ metadata: [(key: String, value: GGUFValue)]) throws -> GGUFMetadata {
+    let path = temporaryFolder() + "/inkstone-\(UInt64.random(in: 0 ... .max)).gguf"
+    defer { removeFile(path) }
+    try write(to: path, metadata: metadata, []) { _, _ in }
+    // The map outlives the name.
+    return try GGUFFile(path: path).metadata
+  }
+
   private static func aligned(_ count: Int) -> Int { (count + 31) / 32 * 32 }
 }
 
@@ -135,6 +148,7 @@ extension [UInt8] {
     case .booleans(let flags):
       start(.bool, of: flags.count)
       for flag in flags { append(flag ? 1 as UInt8 : 0) }
+    case .raw(let bytes): self += bytes
     }
   }
 }

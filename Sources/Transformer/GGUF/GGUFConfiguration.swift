@@ -345,8 +345,10 @@ struct GGUFConfiguration {
     }
     let pattern = "attention.sliding_window_pattern"
     if settings.isArray(key(pattern)) {
-      let flags =
-        (try? settings.booleans(key(pattern))) ?? (try settings.integers(key(pattern)) ?? []).map { $0 != 0 }
+      // Truth values, or numbers that stand for them.
+      var flags = try? settings.booleans(key(pattern)) ?? []
+      if flags == nil { flags = try settings.integers(key(pattern))?.map { $0 != 0 } }
+      guard let flags else { throw settings.error(key(pattern), "is missing") }
       guard flags.count >= layers else {
         throw settings.error(key(pattern), "has \(flags.count) entries for \(layers) layers")
       }

@@ -75,7 +75,8 @@ struct BenchCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Time training steps of so many sequences of so many tokens, on random weights.", valueName: "BATCHxBLOCK"))
+      "Time training steps of so many sequences of so many tokens, on random weights.",
+      valueName: "BATCHxBLOCK"))
   var train: String?
 
   @Option(help: "blas, naive (plain scalar loops on one thread) or both, slice by slice in turn.")
@@ -126,7 +127,9 @@ struct BenchCommand: ParsableCommand {
     if train != nil, suite != nil || save != nil || engine != .blas {
       throw ValidationError("--train stands alone; leave out --suite, --save and --engine")
     }
-    if save == nil, train == nil, tests.isEmpty { throw ValidationError("nothing to measure: -p and -n are both 0") }
+    if save == nil, train == nil, tests.isEmpty {
+      throw ValidationError("nothing to measure: -p and -n are both 0")
+    }
   }
 
   func run() throws {
@@ -170,11 +173,13 @@ struct BenchCommand: ParsableCommand {
   private func runTraining(_ subject: BenchSubject, _ test: TrainingTest) throws {
     let context = subject.description.configuration.contextLength
     guard test.block <= context else {
-      throw UsageError("--train \(test.batch)x\(test.block): the model has \(context) positions; shorten the block")
+      throw UsageError(
+        "--train \(test.batch)x\(test.block): the model has \(context) positions; shorten the block")
     }
     var records: [JSONValue] = []
     for count in threads?.numbers ?? [WorkerPool.defaultThreadCount()] where !Interruption.flag.isRaised {
-      StandardStreams.note("train \(test.batch)x\(test.block), \(count) \(count == 1 ? "thread" : "threads") …\n")
+      StandardStreams.note(
+        "train \(test.batch)x\(test.block), \(count) \(count == 1 ? "thread" : "threads") …\n")
       let measurement = try TrainingBenchmark.run(
         test, of: subject.description, limits: MachineLimits(pool: WorkerPool(threadCount: count)),
         repetitions: repetitions, isInterrupted: { Interruption.flag.isRaised })

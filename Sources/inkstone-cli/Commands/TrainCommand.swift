@@ -46,7 +46,8 @@ struct TrainCommand: ParsableCommand {
     help: ArgumentHelp("Settings, as YAML.", valueName: "file"))
   var config: String?
 
-  @Option(help: ArgumentHelp("Any setting, such as schedule=wsd or model.hidden_size=256.", valueName: "key=value"))
+  @Option(
+    help: ArgumentHelp("Any setting, such as schedule=wsd or model.hidden_size=256.", valueName: "key=value"))
   var set: [String] = []
 
   @Option(help: "Token file of data pack, or a text.") var train: String?
@@ -64,7 +65,8 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Seed of weights, order and dropout.") var seed: String?
   @Option(name: [.customShort("t"), .customLong("threads")], help: "Threads.") var threads: String?
   @Flag(help: "Go on with the run in --out.") var resume = false
-  @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing but errors and the result.") var quiet = false
+  @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing but errors and the result.")
+  var quiet = false
 
   func run() throws {
     Interruption.install()
@@ -74,13 +76,15 @@ struct TrainCommand: ParsableCommand {
     let result = try trainer.run(interruption: Interruption.flag) { display.show($0) }
     display.finish()
     if result.isInterrupted {
-      StandardStreams.report("stopped after step \(result.step); go on with inkstone train --out \(settings.out ?? "") --resume")
+      StandardStreams.report(
+        "stopped after step \(result.step); go on with inkstone train --out \(settings.out ?? "") --resume")
       throw ExitCode(Interruption.exitStatus)
     }
     var text = "model in \(result.model)\n"
     if let sample = result.sample { text = sample + "\n\n" + text }
     if let loss = result.validationLoss {
-      text += "validation loss \(TrainingDisplay.decimal(loss, 4)) in \(TrainingDisplay.decimal(result.seconds, 1)) s\n"
+      text +=
+        "validation loss \(TrainingDisplay.decimal(loss, 4)) in \(TrainingDisplay.decimal(result.seconds, 1)) s\n"
     }
     try StandardStreams.write(text)
   }
@@ -94,7 +98,9 @@ struct TrainCommand: ParsableCommand {
     if let config { try settings.read(config) }
     for pair in set {
       let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-      guard parts.count == 2, !parts[0].isEmpty else { throw ValidationError("--set takes key=value, not \(pair)") }
+      guard parts.count == 2, !parts[0].isEmpty else {
+        throw ValidationError("--set takes key=value, not \(pair)")
+      }
       let value = TrainingSettings.value(parts[1])
       if parts[0].hasPrefix("model.") {
         var model = settings.model ?? JSONObject()
@@ -115,7 +121,9 @@ struct TrainCommand: ParsableCommand {
     for (key, text) in flags {
       guard let text else { continue }
       let isText = ["train", "valid", "tokenizer", "init_from", "out"].contains(key)
-      try settings.set(key, isText ? .string(text) : TrainingSettings.value(text), source: "--\(key.replacing("_", with: "-"))")
+      try settings.set(
+        key, isText ? .string(text) : TrainingSettings.value(text),
+        source: "--\(key.replacing("_", with: "-"))")
     }
     return settings
   }
