@@ -2,6 +2,12 @@ import Checkpoints
 import JSON
 import Kernels
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// Writes a model as a GGUF file that llama.cpp loads.
 ///
 /// What the file will say is read back before it is written. Where GGUF's own keys do not say all that the model's
@@ -71,7 +77,15 @@ public struct GGUFExport {
         reason: "GGUF has no architecture for model_type \"\(configuration.modelType)\"; it has "
           + GGUFArchitecture.knownNames.joined(separator: ", "))
     }
-    let parts = try GGUFExport.parts(of: source, table, description, architecture)
+    var parts = try GGUFExport.parts(of: source, table, description, architecture)
+    let isTied = try GGUFExport.isTied(source, table, description)
+    if isTied {
+      // A head that only repeats the embedding is left out, unless llama.cpp insists on one.
+      parts.removeAll { $0.name == "output.weight" }
+      if architecture.needsHead, let embedding = parts.first(where: { $0.name == "token_embd.weight" }) {
+        parts.append(embedding.named("output.weight"))
+      }
+    }
     let shapes = Dictionary(parts.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
 
     /// The configuration that a reader of the file will have.
@@ -79,17 +93,20 @@ public struct GGUFExport {
       let list = GGUFSettingsList(path: model, values: settings)
       let found = try GGUFArchitecture.read(list, path: model) { shapes[$0] != nil }
       let document = try GGUFConfiguration(
-        list, found, shape: { shapes[$0]?.shape }, values: { shapes[$0]?.values }
+        list, found, shape: { isTied && $0 == "output.weight" ? nil : shapes[$0]?.shape },
+        values: { shapes[$0]?.values }
       ).document
       return try ModelDescription(document, path: model).configuration
     }
     // The head of the file is what counts, whether or not the model calls it tied.
     var wanted = configuration
-    wanted.tiesWordEmbeddings = !table.hasOwnHead
+    wanted.tiesWordEmbeddings = isTied
     var settings = GGUFExport.settings(description, architecture)
     // An own key that says too little is the only thing that a reader could refuse here.
     var differences = (try? wanted.differences(from: readBack(settings))) ?? ["what GGUF's keys cannot say"]
-    notes = differences.map { "llama.cpp does not know of this \(architecture.name) model's \($0)" }
+    notes =
+      differences.map { "llama.cpp computes otherwise: GGUF's \(architecture.name) has no key for \($0)" }
+      + architecture.notes(configuration, tensors: parts.map(\.name))
     if !differences.isEmpty {
       settings.append((GGUFConfiguration.ownKey, .string(description.document.text())))
       differences = wanted.differences(from: try readBack(settings))
@@ -166,6 +183,29 @@ public struct GGUFExport {
     let transform: GGUFArchitecture.Transform
     /// Values that no tensor of the checkpoint holds.
     var values: [Float]?
+
+    /// The same under another name.
+    func named(_ name: String) -> Part {
+      Part(name: name, shape: shape, sources: sources, transform: transform, values: values)
+    }
+  }
+
+  /// Whether the head is the token embedding, be it that the checkpoint holds it twice.
+  private static func isTied(
+    _ source: any WeightSource, _ table: ParameterTable, _ description: ModelDescription
+  ) throws -> Bool {
+    guard table.hasOwnHead else { return true }
+    let configuration = description.configuration
+    guard configuration.tiesWordEmbeddings,
+      let head = ParameterTable.headName(description.family, configuration, prefix: table.prefix),
+      let embedding = table.parameters.first?.pieces.first?.tensor, let shape = source.shape(of: head),
+      shape == source.shape(of: embedding)
+    else { return false }
+    let (left, leftOwner) = try source.floats(of: head)
+    let (right, rightOwner) = try source.floats(of: embedding)
+    return withExtendedLifetime((leftOwner, rightOwner)) {
+      memcmp(left, right, shape.reduce(1, *) * MemoryLayout<Float>.stride) == 0
+    }
   }
 
   private static func parts(

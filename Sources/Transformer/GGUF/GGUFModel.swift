@@ -2,6 +2,12 @@ import Checkpoints
 import JSON
 import Kernels
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// A GGUF file as a model: its metadata as a `config.json`, its tensors under the names that the family's
 /// checkpoints use.
 public struct GGUFModel: Sendable {
@@ -32,7 +38,11 @@ public struct GGUFModel: Sendable {
   public init(path: String) throws {
     files = try GGUFFile.openAll(path: path)
     let (files, metadata) = (files, files[0].metadata)
-    func record(_ name: String) -> TensorRecord? { files.lazy.compactMap { $0.tensor(named: name) }.first }
+    let repeatsEmbedding = GGUFModel.repeatsEmbedding(files)
+    func record(_ name: String) -> TensorRecord? {
+      repeatsEmbedding && name == "output.weight"
+        ? nil : files.lazy.compactMap { $0.tensor(named: name) }.first
+    }
     let architecture = try GGUFArchitecture.read(metadata, path: path) { record($0) != nil }
     let configuration = try GGUFConfiguration(
       metadata, architecture, shape: { record($0)?.shape },
@@ -46,9 +56,20 @@ public struct GGUFModel: Sendable {
       architecture.tensors.map { ($0.gguf, $0) }, uniquingKeysWith: { first, _ in first })
     for file in files {
       for record in file.tensors where !GGUFModel.isPartOfConfiguration(record.name) {
+        if repeatsEmbedding, record.name == "output.weight" { continue }
         try add(record, known)
       }
     }
+  }
+
+  /// Whether the head is the token embedding over again, as some architectures want it of models that tie the two.
+  private static func repeatsEmbedding(_ files: [GGUFFile]) -> Bool {
+    func tensor(_ name: String) -> TensorRecord? { files.lazy.compactMap { $0.tensor(named: name) }.first }
+    guard let head = tensor("output.weight"), let embedding = tensor("token_embd.weight"),
+      head.type == embedding.type, head.shape == embedding.shape, let left = head.bytes.baseAddress,
+      let right = embedding.bytes.baseAddress
+    else { return false }
+    return memcmp(left, right, head.byteCount) == 0
   }
 
   /// Whether a tensor holds frequencies, which the configuration has read, or what needs no reading at all.
