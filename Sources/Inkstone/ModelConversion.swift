@@ -125,7 +125,8 @@ public enum ModelConversion {
       metadata.append(("tokenizer.ggml.\(name)_token_id", .uint32(UInt32(id))))
     }
     let tokens = export.tokens
-    add("bos", tokens.begin)
+    // BERT's vocabularies begin a text with a token of their own.
+    if !has("cls") { add("bos", tokens.begin) }
     add("padding", tokens.padding)
     let own = value("eos")
     var rest = (ends + tokens.ends).filter { $0 != own }
