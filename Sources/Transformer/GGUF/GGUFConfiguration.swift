@@ -84,7 +84,16 @@ struct GGUFConfiguration {
   private func number(_ name: String) throws -> Double? {
     guard let value = try settings.number(key(name)) else { return nil }
     guard value.isFinite else { throw settings.error(key(name), "must be a number, is \(value)") }
-    return value
+    return GGUFConfiguration.decimal(value)
+  }
+
+  /// A number that was stored as a `Float` as the short decimal that it stands for: 1e-05, not 9.999999747378752e-06.
+  private static func decimal(_ value: Double) -> Double {
+    Double(Float(value)) == value ? Double("\(Float(value))") ?? value : value
+  }
+
+  private static func decimals(_ values: [Float]) -> JSONValue {
+    .array(values.map { .number(decimal(Double($0))) })
   }
 
   private func flag(_ name: String) throws -> Bool? { try settings.boolean(key(name)) }
@@ -299,10 +308,11 @@ struct GGUFConfiguration {
     guard architecture.modelType != "gemma" else { return }
     // The largest model of each generation scales by channels per head instead of by a head's channels.
     let isLargest = size.layers == (architecture.modelType == "gemma2" ? 46 : 62)
-    let scalar = try number("attention.scale").map { 1 / ($0 * $0) }
-    set(
-      "query_pre_attn_scalar",
-      scalar.map { .number($0) } ?? .integer(isLargest ? size.channels / size.heads : size.dimension))
+    let usual = isLargest ? size.channels / size.heads : size.dimension
+    var scalar = try number("attention.scale").map { 1 / ($0 * $0) } ?? Double(usual)
+    // transformers wants a whole number where it can be one.
+    if abs(scalar - scalar.rounded()) < 1e-5 * scalar { scalar = scalar.rounded() }
+    set("query_pre_attn_scalar", Int(exactly: scalar).map { .integer($0) } ?? .number(scalar))
     if architecture.modelType == "gemma2" {
       set("attn_logit_softcapping", .number(try number("attn_logit_softcapping") ?? 50))
       set("final_logit_softcapping", .number(try number("final_logit_softcapping") ?? 30))
@@ -362,7 +372,8 @@ struct GGUFConfiguration {
 
   private mutating func setLayerTypes(_ layers: Int) throws {
     let windows = try windows(layers)
-    set("sliding_window", windows.compactMap { $0 }.first.map { .integer($0) } ?? .null)
+    // transformers wants a number even where no layer uses it.
+    set("sliding_window", windows.compactMap { $0 }.first ?? 4096)
     set("layer_types", .array(windows.map { $0 == nil ? "full_attention" : "sliding_attention" }))
   }
 
@@ -395,8 +406,8 @@ struct GGUFConfiguration {
       let long = try factors("rope_factors_long.weight", count / 2)
     {
       add("rope_type", "longrope")
-      add("short_factor", .array(short.map { .number(Double($0)) }))
-      add("long_factor", .array(long.map { .number(Double($0)) }))
+      add("short_factor", GGUFConfiguration.decimals(short))
+      add("long_factor", GGUFConfiguration.decimals(long))
       add("attention_factor", .number(try number("rope.scaling.attn_factor") ?? 1))
       let original = try integer("rope.scaling.original_context_length") ?? size.context
       add("original_max_position_embeddings", .integer(original))
@@ -474,7 +485,7 @@ struct GGUFConfiguration {
       add("high_freq_factor", .number(4))
       add("original_max_position_embeddings", .integer(8192))
     } else {
-      let list = JSONValue.array(factors.map { .number(Double($0)) })
+      let list = GGUFConfiguration.decimals(factors)
       add("rope_type", "longrope")
       add("short_factor", list)
       add("long_factor", list)
