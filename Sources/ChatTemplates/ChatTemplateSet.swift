@@ -23,6 +23,9 @@ public struct ChatTemplateSet: Sendable, Equatable {
   /// The names, sorted.
   public var names: [String] { sources.keys.sorted() }
 
+  /// The text of a template; `nil` where there is none of that name.
+  public func text(named name: String) -> String? { sources[name]?.text }
+
   /// Reads the templates of a GGUF file (`tokenizer.chat_template`, and `tokenizer.chat_template.NAME` for others), or
   /// of a model folder.
   ///

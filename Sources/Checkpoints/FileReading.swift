@@ -109,3 +109,12 @@ public func createFolder(_ path: String) throws(FileError) {
   }
   guard mkdir(trimmed, 0o777) == 0 || errno == EEXIST else { throw .current(trimmed, "create") }
 }
+
+/// The system's folder for files that nobody will miss.
+func temporaryFolder() -> String {
+  guard let name = getenv("TMPDIR"), name.pointee != 0 else { return "/tmp" }
+  return String(cString: name)
+}
+
+/// Removes a file, if it is there.
+func removeFile(_ path: String) { unlink(path) }

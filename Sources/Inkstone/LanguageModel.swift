@@ -31,7 +31,7 @@ public struct LanguageModel: Sendable {
   /// What computes.
   public let engine: any ComputeEngine
 
-  /// Loads a folder in Hugging Face's layout.
+  /// Loads a folder in Hugging Face's layout, or a GGUF file.
   ///
   /// - Parameters:
   ///   - folder: holds `config.json`, safetensors, and usually a tokeniser and `generation_config.json`.
@@ -52,6 +52,15 @@ public struct LanguageModel: Sendable {
     in folder: String, decoder: DecoderConfiguration
   ) throws -> GenerationConfiguration {
     if GGUFFile.recognises(folder) {
+      let metadata = try GGUFFile(path: folder).metadata
+      if let text = try metadata.string(ModelConversion.generationKey) {
+        let source = "\(folder): \(ModelConversion.generationKey)"
+        do {
+          return try GenerationConfiguration(json: try JSONValue.parse(text), source: source)
+        } catch let fault as JSONError {
+          throw metadata.error(ModelConversion.generationKey, "is \(fault)")
+        }
+      }
       var settings = GenerationConfiguration()
       settings.endTokens = decoder.endOfSequenceTokens.isEmpty ? nil : decoder.endOfSequenceTokens
       settings.beginToken = decoder.beginOfSequenceToken

@@ -54,6 +54,15 @@ final class MergeTable: @unchecked Sendable {
     slots[slot] = (key, UInt64(merge.rank) << 32 | UInt64(merge.token))
   }
 
+  /// All merges, the lowest rank first.
+  func sorted() -> [(left: UInt32, right: UInt32, merge: Merge)] {
+    (0..<size).filter { slots[$0].value != .max }.map { slot in
+      let (key, value) = slots[slot]
+      let merge = Merge(rank: UInt32(value >> 32), token: UInt32(truncatingIfNeeded: value))
+      return (UInt32(key >> 32), UInt32(truncatingIfNeeded: key), merge)
+    }.sorted { $0.merge.rank < $1.merge.rank }
+  }
+
   /// The merge of two neighbours, `.none` when they never merge.
   @inline(__always)
   func find(_ left: UInt32, _ right: UInt32) -> Merge {

@@ -39,7 +39,16 @@ enum TokenizerLoader {
   private static func fromJSON(_ file: String, configuration: TokenizerConfiguration?) throws
     -> Tokenizer.Storage
   {
-    let root = try FieldReader(JSONDocument.load(file), file: file, path: "")
+    try parse(JSONDocument.load(file), file: file, configuration: configuration)
+  }
+
+  /// Reads a tokenizer.json that is in memory.
+  ///
+  /// - Parameter file: what messages call it.
+  static func parse(
+    _ document: JSONValue, file: String, configuration: TokenizerConfiguration? = nil
+  ) throws -> Tokenizer.Storage {
+    let root = try FieldReader(document, file: file, path: "")
     if let version = try root.optionalString("version"), version != "1.0" {
       throw root.malformed("version", "is \(version); only 1.0 is known")
     }

@@ -37,8 +37,14 @@ public final class LossGradients {
   }
 
   /// The extents of a tensor of the checkpoint; `nil` when it has none of that name.
-  public func shape(of name: String) -> [Int]? { shapes[name] }
+  ///
+  /// A name may lack what the family's names begin with: the same weights are saved with and without it.
+  public func shape(of name: String) -> [Int]? { full(name).flatMap { shapes[$0] } }
 
   /// The gradient of a tensor that the checkpoint has, row-major.
-  public func gradient(of name: String) -> [Float] { parameters.gradient(ofTensor: name) }
+  public func gradient(of name: String) -> [Float] { parameters.gradient(ofTensor: full(name) ?? name) }
+
+  private func full(_ name: String) -> String? {
+    shapes[name] != nil ? name : shapes.keys.first { $0.hasSuffix(".\(name)") }
+  }
 }

@@ -28,14 +28,7 @@ public final class Decoder: Sendable {
   /// - Throws: `ConfigurationError`, `DecoderError` or an error of `Checkpoints` that names file and field;
   ///   nothing is guessed and nothing is left out.
   public static func load(from path: String) throws -> Decoder {
-    let description: ModelDescription
-    let source: any WeightSource
-    if GGUFFile.recognises(path) {
-      let model = try GGUFModel(path: path)
-      (description, source) = (try model.description(), model)
-    } else {
-      (description, source) = (try ModelDescription.load(from: path), try Checkpoint(path: path))
-    }
+    let (description, source) = try openModel(path)
     try description.refuseUnknownSettings()
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: source)

@@ -2,6 +2,8 @@
 public enum DecoderError: Error, Equatable, CustomStringConvertible {
   /// The model's `model_type` is of no family that the engine knows.
   case unknownFamily(path: String, modelType: String, known: [String])
+  /// A GGUF file's architecture is none that the engine knows.
+  case unknownArchitecture(path: String, name: String, known: [String])
   /// A checkpoint lacks a tensor that the configuration calls for.
   case missingTensor(path: String, name: String)
   /// A checkpoint holds tensors that the family does not know.
@@ -22,6 +24,9 @@ public enum DecoderError: Error, Equatable, CustomStringConvertible {
     switch self {
     case .unknownFamily(let path, let modelType, let known):
       "\(path): model_type: \"\(modelType)\" is not supported; supported: \(known.joined(separator: ", "))"
+    case .unknownArchitecture(let path, let name, let known):
+      "\(path): general.architecture: \"\(name.prefix(60))\" is not supported; supported: "
+        + known.joined(separator: ", ")
     case .missingTensor(let path, let name):
       "\(path): tensor \(name) is missing; config.json and the weights must come from the same model"
     case .unexpectedTensors(let path, let names):

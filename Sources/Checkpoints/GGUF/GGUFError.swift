@@ -7,6 +7,13 @@ public struct GGUFError: Error, Equatable, CustomStringConvertible {
   /// What is wrong.
   public let problem: Problem
 
+  /// Names a fault.
+  public init(path: String, subject: Subject, problem: Problem) {
+    self.path = path
+    self.subject = subject
+    self.problem = problem
+  }
+
   /// A part of a file.
   public enum Subject: Equatable, Sendable {
     /// The file as a whole.

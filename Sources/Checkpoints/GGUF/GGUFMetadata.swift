@@ -43,6 +43,17 @@ public struct GGUFMetadata: Sendable {
   /// An error that names this file and a key, for whoever finds a value of the right kind impossible.
   public func error(_ key: String, _ fault: String) -> GGUFError { fail(key, .value(fault)) }
 
+  /// A value as it lies in the file, to be written into another.
+  public func raw(_ key: String) -> GGUFValue? {
+    guard let entry = entry(key) else { return nil }
+    var bytes = withUnsafeBytes(of: entry.type.rawValue.littleEndian, Array.init)
+    if entry.type == .array {
+      bytes += withUnsafeBytes(of: entry.elementType.rawValue.littleEndian, Array.init)
+      bytes += withUnsafeBytes(of: UInt64(entry.count).littleEndian, Array.init)
+    }
+    return .raw(bytes + file.bytes[entry.range])
+  }
+
   // MARK: Single values
 
   /// A string.

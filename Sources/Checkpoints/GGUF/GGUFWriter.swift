@@ -14,6 +14,10 @@ public enum GGUFValue: Sendable, Equatable {
   case floats([Float])
   /// 32-bit integers.
   case integers([Int32])
+  /// Truth values.
+  case booleans([Bool])
+  /// A value as another file holds it: the number of its type and its bytes.
+  case raw([UInt8])
 }
 
 /// Writes GGUF files, version 3, little-endian.
@@ -30,12 +34,21 @@ public enum GGUFWriter {
   ///   - metadata: keys and values, in the order of the file.
   ///   - tensors: in the order of the file; shapes row-major.
   ///   - contents: appends the bytes of one tensor, in as many parts as it likes.
-  /// - Throws: `GGUFError` for a type or shape that the format does not allow, `FileError`, or what `contents` throws.
+  /// - Throws: `GGUFError` for a type, shape or repeated name that the format does not allow, `FileError`, or what
+  ///   `contents` throws.
   ///   The old file then stays.
   public static func write(
     to path: String, metadata: [(key: String, value: GGUFValue)], _ tensors: [TensorDeclaration],
     contents: (TensorDeclaration, Append) throws -> Void
   ) throws {
+    var names: Set<String> = []
+    for (key, _) in metadata where !names.insert(key).inserted {
+      throw GGUFError(path: path, subject: .key(key), problem: .duplicate)
+    }
+    names = []
+    for tensor in tensors where !names.insert(tensor.name).inserted {
+      throw GGUFError(path: path, subject: .tensor(tensor.name), problem: .duplicate)
+    }
     var header: [UInt8] = Array("GGUF".utf8)
     header.append(3 as UInt32)
     header.append(UInt64(tensors.count))
@@ -48,11 +61,13 @@ public enum GGUFWriter {
     var sizes: [Int] = []
     for tensor in tensors {
       guard let number = tensor.type.ggmlNumber, tensor.shape.count <= GGUFFile.maximumDimensionCount,
+        (tensor.shape.last ?? 1).isMultiple(of: tensor.type.elementsPerBlock),
         let count = elementCount(of: tensor.shape), let size = tensor.type.byteCount(elements: count)
       else {
         throw GGUFError(
           path: path, subject: .tensor(tensor.name),
-          problem: .unwritable("\(tensor.type.rawValue) of shape \(tensor.shape)"))
+          problem: .unwritable(
+            "cannot be written as \(tensor.type.rawValue) of shape \(shapeText(tensor.shape))"))
       }
       header.append(Array(tensor.name.utf8))
       header.append(UInt32(tensor.shape.count))
@@ -74,6 +89,17 @@ public enum GGUFWriter {
         try [UInt8](repeating: 0, count: aligned(size) - size).withUnsafeBytes { try file.append($0) }
       }
     }
+  }
+
+  /// Metadata alone, as a reader of a file with it would have it.
+  ///
+  /// - Throws: `FileError` when there is no room for it in the system's folder for temporary files, or `GGUFError`.
+  package static func readBack(_ metadata: [(key: String, value: GGUFValue)]) throws -> GGUFMetadata {
+    let path = temporaryFolder() + "/inkstone-\(UInt64.random(in: 0 ... .max)).gguf"
+    defer { removeFile(path) }
+    try write(to: path, metadata: metadata, []) { _, _ in }
+    // The map outlives the name.
+    return try GGUFFile(path: path).metadata
   }
 
   private static func aligned(_ count: Int) -> Int { (count + 31) / 32 * 32 }
@@ -119,6 +145,10 @@ extension [UInt8] {
     case .integers(let numbers):
       start(.int32, of: numbers.count)
       for number in numbers { append(number) }
+    case .booleans(let flags):
+      start(.bool, of: flags.count)
+      for flag in flags { append(flag ? 1 as UInt8 : 0) }
+    case .raw(let bytes): self += bytes
     }
   }
 }

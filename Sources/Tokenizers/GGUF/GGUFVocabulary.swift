@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 
 /// The tokenizer that a GGUF file carries in its metadata, cut as llama.cpp cuts it.
 ///
@@ -16,6 +17,13 @@ struct GGUFVocabulary {
   private static let space = SentencePieceNormalizer.space
   private static let unescaped: Decoder = .replace(.text(space), with: " ")
 
+  /// The keys of tokens by role.
+  private static let roleKeys = [
+    ("cls_token", "cls_token_id"), ("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"),
+    ("eot_token", "eot_token_id"), ("eom_token", "eom_token_id"), ("unk_token", "unknown_token_id"),
+    ("sep_token", "seperator_token_id"), ("pad_token", "padding_token_id"), ("mask_token", "mask_token_id"),
+  ]
+
   private let metadata: GGUFMetadata
   /// The kind of vocabulary.
   private let model: String
@@ -29,6 +37,7 @@ struct GGUFVocabulary {
   /// - Throws: `TokenizerError` for a vocabulary that is damaged or of an unknown kind; `GGUFError` for a value of
   ///   another type than expected.
   static func load(_ metadata: GGUFMetadata) throws -> Tokenizer.Storage {
+    if let text = try metadata.string(GGUFVocabularyExport.documentKey) { return try parse(text, metadata) }
     var vocabulary = try GGUFVocabulary(metadata)
     try vocabulary.readPieces()
     try vocabulary.readRoles()
@@ -36,8 +45,30 @@ struct GGUFVocabulary {
     return try vocabulary.assemble()
   }
 
+  /// A whole tokenizer.json, which says more than the vocabulary beside it.
+  private static func parse(_ text: String, _ metadata: GGUFMetadata) throws -> Tokenizer.Storage {
+    let document: JSONValue
+    do {
+      document = try JSONValue.parse(text)
+    } catch let fault as JSONError {
+      throw TokenizerError.malformed(
+        file: metadata.path, field: GGUFVocabularyExport.documentKey, reason: "is \(fault)")
+    }
+    let storage = try TokenizerLoader.parse(document, file: metadata.path)
+    var roles: [String: String] = [:]
+    for (role, key) in roleKeys {
+      guard let id = try metadata.integer(prefix + key), let number = UInt32(exactly: id) else { continue }
+      roles[role] = storage.added.texts[number] ?? storage.vocabulary.text(of: id)
+    }
+    return Tokenizer.Storage(
+      vocabulary: storage.vocabulary, model: storage.model, added: storage.added,
+      normalizers: storage.normalizers, preTokenizers: storage.preTokenizers,
+      postProcessor: storage.postProcessor, decoders: storage.decoders, namedTokens: roles)
+  }
+
   /// Whether there is a vocabulary.
   static func exists(in metadata: GGUFMetadata) -> Bool {
+    if metadata.contains(GGUFVocabularyExport.documentKey) { return true }
     guard metadata.contains(prefix + "tokens") else { return false }
     let model = (try? metadata.string(prefix + "model")) ?? nil
     return model != "no_vocab" && model != "none"
@@ -104,12 +135,7 @@ struct GGUFVocabulary {
       default: [:]
       }
     for (role, id) in defaults where id < pieces.count { roles[role] = id }
-    let keys = [
-      ("cls_token", "cls_token_id"), ("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"),
-      ("eot_token", "eot_token_id"), ("eom_token", "eom_token_id"), ("unk_token", "unknown_token_id"),
-      ("sep_token", "seperator_token_id"), ("pad_token", "padding_token_id"), ("mask_token", "mask_token_id"),
-    ]
-    for (role, key) in keys {
+    for (role, key) in GGUFVocabulary.roleKeys {
       guard let id = try metadata.integer(GGUFVocabulary.prefix + key), id >= 0, id < pieces.count else {
         continue
       }

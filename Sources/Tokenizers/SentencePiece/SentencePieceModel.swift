@@ -13,7 +13,7 @@ final class SentencePieceModel: Sendable {
   let algorithm: Algorithm
   /// By id.
   let kinds: [Kind]
-  private let scores: [Float]
+  let scores: [Float]
   /// The pieces that a text can be cut into; for byte pairs all pieces.
   private let pieces: StringTable
   /// Of a unigram model.

@@ -16,7 +16,7 @@ public struct ModelDescription: Sendable {
 
   /// Reads a folder's `config.json`, or the metadata of a GGUF file.
   public static func load(from folder: String) throws -> ModelDescription {
-    if GGUFFile.recognises(folder) { return try GGUFModel(path: folder).description() }
+    if GGUFFile.recognises(folder) { return try GGUFModel(path: folder).description }
     let path = folder.hasSuffix("/") ? folder + "config.json" : folder + "/config.json"
     return try ModelDescription(try JSONDocument.load(path), path: path)
   }

@@ -21,6 +21,8 @@ struct GGUFArchitecture: Sendable {
     case perHead
     /// Queries, keys and values: one after the other in GGUF, group by group here.
     case perGroup
+    /// As `perHead`, unless all heads share one key and one value.
+    case perHeadUnlessShared
   }
 
   /// One tensor, without suffix.
@@ -42,13 +44,15 @@ struct GGUFArchitecture: Sendable {
   let name: String
   /// The `model_type` that it becomes.
   let modelType: String
+  /// What transformers calls the model's class.
+  let className: String
   /// Its tensors.
   let tensors: [Tensor]
 
   /// The architectures that can be read and written.
   static let all: [GGUFArchitecture] = [
     GGUFArchitecture(
-      name: "gpt2", modelType: "gpt2",
+      name: "gpt2", modelType: "gpt2", className: "GPT2LMHeadModel",
       tensors: [
         .init("token_embd", "transformer.wte"), .init("position_embd", "transformer.wpe"),
         .init("output_norm", "transformer.ln_f"), .init("output", "lm_head"),
@@ -59,9 +63,10 @@ struct GGUFArchitecture: Sendable {
         .init("blk.{layer}.ffn_up", "transformer.h.{layer}.mlp.c_fc", .transposed),
         .init("blk.{layer}.ffn_down", "transformer.h.{layer}.mlp.c_proj", .transposed),
       ]),
-    GGUFArchitecture(name: "llama", modelType: "llama", tensors: llamaLike(permuted: true)),
     GGUFArchitecture(
-      name: "llama", modelType: "mixtral",
+      name: "llama", modelType: "llama", className: "LlamaForCausalLM", tensors: llamaLike(permuted: true)),
+    GGUFArchitecture(
+      name: "llama", modelType: "mixtral", className: "MixtralForCausalLM",
       tensors: llamaLike(permuted: true, feedForward: false) + [
         .init("blk.{layer}.ffn_gate_inp", "model.layers.{layer}.block_sparse_moe.gate"),
         .init(
@@ -71,22 +76,28 @@ struct GGUFArchitecture: Sendable {
         .init(
           "blk.{layer}.ffn_down_exps", "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2", .experts),
       ]),
-    GGUFArchitecture(name: "llama", modelType: "mistral", tensors: llamaLike(permuted: true)),
-    GGUFArchitecture(name: "qwen2", modelType: "qwen2", tensors: llamaLike()),
-    GGUFArchitecture(name: "qwen3", modelType: "qwen3", tensors: llamaLike() + headNorms()),
     GGUFArchitecture(
-      name: "qwen3moe", modelType: "qwen3_moe",
-      tensors: llamaLike(feedForward: false) + headNorms() + [
+      name: "llama", modelType: "mistral", className: "MistralForCausalLM", tensors: llamaLike(permuted: true)
+    ),
+    GGUFArchitecture(name: "qwen2", modelType: "qwen2", className: "Qwen2ForCausalLM", tensors: llamaLike()),
+    GGUFArchitecture(
+      name: "qwen3", modelType: "qwen3", className: "Qwen3ForCausalLM", tensors: llamaLike() + headNorms()),
+    GGUFArchitecture(
+      name: "qwen3moe", modelType: "qwen3_moe", className: "Qwen3MoeForCausalLM",
+      tensors: llamaLike() + headNorms() + [
         .init("blk.{layer}.ffn_gate_inp", "model.layers.{layer}.mlp.gate"),
         .init("blk.{layer}.ffn_gate_exps", "model.layers.{layer}.mlp.experts.{expert}.gate_proj", .experts),
         .init("blk.{layer}.ffn_up_exps", "model.layers.{layer}.mlp.experts.{expert}.up_proj", .experts),
         .init("blk.{layer}.ffn_down_exps", "model.layers.{layer}.mlp.experts.{expert}.down_proj", .experts),
       ]),
-    GGUFArchitecture(name: "gemma", modelType: "gemma", tensors: llamaLike(norm: .offsetNorm)),
-    GGUFArchitecture(name: "gemma2", modelType: "gemma2", tensors: gemma2),
-    GGUFArchitecture(name: "gemma3", modelType: "gemma3_text", tensors: gemma2 + headNorms(.offsetNorm)),
     GGUFArchitecture(
-      name: "phi2", modelType: "phi",
+      name: "gemma", modelType: "gemma", className: "GemmaForCausalLM", tensors: llamaLike(norm: .offsetNorm)),
+    GGUFArchitecture(name: "gemma2", modelType: "gemma2", className: "Gemma2ForCausalLM", tensors: gemma2),
+    GGUFArchitecture(
+      name: "gemma3", modelType: "gemma3_text", className: "Gemma3ForCausalLM",
+      tensors: gemma2 + headNorms(.offsetNorm)),
+    GGUFArchitecture(
+      name: "phi2", modelType: "phi", className: "PhiForCausalLM",
       tensors: [
         .init("token_embd", "model.embed_tokens"), .init("output_norm", "model.final_layernorm"),
         .init("output", "lm_head"),
@@ -95,11 +106,13 @@ struct GGUFArchitecture: Sendable {
         .init("blk.{layer}.attn_k", "model.layers.{layer}.self_attn.k_proj"),
         .init("blk.{layer}.attn_v", "model.layers.{layer}.self_attn.v_proj"),
         .init("blk.{layer}.attn_output", "model.layers.{layer}.self_attn.dense"),
+        .init("blk.{layer}.attn_q_norm", "model.layers.{layer}.self_attn.q_layernorm"),
+        .init("blk.{layer}.attn_k_norm", "model.layers.{layer}.self_attn.k_layernorm"),
         .init("blk.{layer}.ffn_up", "model.layers.{layer}.mlp.fc1"),
         .init("blk.{layer}.ffn_down", "model.layers.{layer}.mlp.fc2"),
       ]),
     GGUFArchitecture(
-      name: "phi3", modelType: "phi3",
+      name: "phi3", modelType: "phi3", className: "Phi3ForCausalLM",
       tensors: outside + [
         .init("blk.{layer}.attn_norm", "model.layers.{layer}.input_layernorm"),
         .init("blk.{layer}.attn_qkv", "model.layers.{layer}.self_attn.qkv_proj"),
@@ -109,25 +122,25 @@ struct GGUFArchitecture: Sendable {
         .init("blk.{layer}.ffn_down", "model.layers.{layer}.mlp.down_proj"),
       ]),
     GGUFArchitecture(
-      name: "starcoder", modelType: "gpt_bigcode",
+      name: "starcoder", modelType: "gpt_bigcode", className: "GPTBigCodeForCausalLM",
       tensors: [
         .init("token_embd", "transformer.wte"), .init("position_embd", "transformer.wpe"),
         .init("output_norm", "transformer.ln_f"), .init("output", "lm_head"),
         .init("blk.{layer}.attn_norm", "transformer.h.{layer}.ln_1"),
-        .init("blk.{layer}.attn_qkv", "transformer.h.{layer}.attn.c_attn"),
+        .init("blk.{layer}.attn_qkv", "transformer.h.{layer}.attn.c_attn", .perHeadUnlessShared),
         .init("blk.{layer}.attn_output", "transformer.h.{layer}.attn.c_proj"),
         .init("blk.{layer}.ffn_norm", "transformer.h.{layer}.ln_2"),
         .init("blk.{layer}.ffn_up", "transformer.h.{layer}.mlp.c_fc"),
         .init("blk.{layer}.ffn_down", "transformer.h.{layer}.mlp.c_proj"),
       ]),
     GGUFArchitecture(
-      name: "starcoder2", modelType: "starcoder2",
+      name: "starcoder2", modelType: "starcoder2", className: "Starcoder2ForCausalLM",
       tensors: llamaLike(feedForward: false) + [
         .init("blk.{layer}.ffn_up", "model.layers.{layer}.mlp.c_fc"),
         .init("blk.{layer}.ffn_down", "model.layers.{layer}.mlp.c_proj"),
       ]),
     GGUFArchitecture(
-      name: "gptneox", modelType: "gpt_neox",
+      name: "gptneox", modelType: "gpt_neox", className: "GPTNeoXForCausalLM",
       tensors: [
         .init("token_embd", "gpt_neox.embed_in"), .init("output_norm", "gpt_neox.final_layer_norm"),
         .init("output", "embed_out"),
@@ -139,7 +152,7 @@ struct GGUFArchitecture: Sendable {
         .init("blk.{layer}.ffn_down", "gpt_neox.layers.{layer}.mlp.dense_4h_to_h"),
       ]),
     GGUFArchitecture(
-      name: "bloom", modelType: "bloom",
+      name: "bloom", modelType: "bloom", className: "BloomForCausalLM",
       tensors: [
         .init("token_embd", "transformer.word_embeddings"),
         .init("token_embd_norm", "transformer.word_embeddings_layernorm"),
@@ -151,24 +164,95 @@ struct GGUFArchitecture: Sendable {
         .init("blk.{layer}.ffn_up", "transformer.h.{layer}.mlp.dense_h_to_4h"),
         .init("blk.{layer}.ffn_down", "transformer.h.{layer}.mlp.dense_4h_to_h"),
       ]),
-    GGUFArchitecture(name: "falcon", modelType: "falcon", tensors: falcon(separateNorms: false)),
-    GGUFArchitecture(name: "falcon", modelType: "falcon", tensors: falcon(separateNorms: true)),
     GGUFArchitecture(
-      name: "stablelm", modelType: "stablelm",
+      name: "gptj", modelType: "gptj", className: "GPTJForCausalLM",
+      tensors: [
+        .init("token_embd", "transformer.wte"), .init("output_norm", "transformer.ln_f"),
+        .init("output", "lm_head"),
+        .init("blk.{layer}.attn_norm", "transformer.h.{layer}.ln_1"),
+        .init("blk.{layer}.attn_q", "transformer.h.{layer}.attn.q_proj"),
+        .init("blk.{layer}.attn_k", "transformer.h.{layer}.attn.k_proj"),
+        .init("blk.{layer}.attn_v", "transformer.h.{layer}.attn.v_proj"),
+        .init("blk.{layer}.attn_output", "transformer.h.{layer}.attn.out_proj"),
+        .init("blk.{layer}.ffn_up", "transformer.h.{layer}.mlp.fc_in"),
+        .init("blk.{layer}.ffn_down", "transformer.h.{layer}.mlp.fc_out"),
+      ]),
+    GGUFArchitecture(
+      name: "falcon", modelType: "falcon", className: "FalconForCausalLM",
+      tensors: falcon(separateNorms: false)),
+    GGUFArchitecture(
+      name: "falcon", modelType: "falcon", className: "FalconForCausalLM",
+      tensors: falcon(separateNorms: true)),
+    GGUFArchitecture(
+      name: "stablelm", modelType: "stablelm", className: "StableLmForCausalLM",
       tensors: llamaLike() + [
         .init("blk.{layer}.attn_q_norm", "model.layers.{layer}.self_attn.q_layernorm.norms.{head}", .heads),
         .init("blk.{layer}.attn_k_norm", "model.layers.{layer}.self_attn.k_layernorm.norms.{head}", .heads),
       ]),
     GGUFArchitecture(
-      name: "olmo2", modelType: "olmo2",
+      name: "olmo2", modelType: "olmo2", className: "Olmo2ForCausalLM",
       tensors: llamaLike(norms: false) + headNorms() + [
         .init("blk.{layer}.post_attention_norm", "model.layers.{layer}.post_attention_layernorm"),
         .init("blk.{layer}.post_ffw_norm", "model.layers.{layer}.post_feedforward_layernorm"),
       ]),
-    GGUFArchitecture(name: "smollm3", modelType: "smollm3", tensors: llamaLike(permuted: true)),
-    GGUFArchitecture(name: "granite", modelType: "granite", tensors: llamaLike(permuted: true)),
-    GGUFArchitecture(name: "command-r", modelType: "cohere", tensors: llamaLike() + headNorms()),
+    GGUFArchitecture(
+      name: "smollm3", modelType: "smollm3", className: "SmolLM3ForCausalLM",
+      tensors: llamaLike(permuted: true)),
+    GGUFArchitecture(
+      name: "granite", modelType: "granite", className: "GraniteForCausalLM",
+      tensors: llamaLike(permuted: true)),
+    GGUFArchitecture(
+      name: "command-r", modelType: "cohere", className: "CohereForCausalLM",
+      tensors: llamaLike() + headNorms()),
   ]
+
+  /// The architecture of a file.
+  ///
+  /// - Parameters:
+  ///   - settings: its metadata.
+  ///   - path: the file.
+  ///   - has: whether it holds a tensor.
+  static func read(
+    _ settings: any GGUFSettings, path: String, has: (String) -> Bool
+  ) throws -> GGUFArchitecture {
+    let key = "general.architecture"
+    guard let name = try settings.string(key) else {
+      throw settings.error(key, "is missing; the file is incomplete, convert the model again")
+    }
+    var candidates = all.filter { $0.name == name }
+    // One name may stand for several families.
+    if let modelType = try GGUFConfiguration.own(settings)?["model_type"]?.string {
+      candidates.removeAll { $0.modelType != modelType }
+    } else if name == "llama" {
+      let experts = try settings.integer("llama.expert_count") ?? 0
+      let window =
+        settings.isArray("llama.attention.sliding_window")
+        ? 0 : try settings.integer("llama.attention.sliding_window") ?? 0
+      candidates.removeAll { $0.modelType != (experts > 0 ? "mixtral" : window > 0 ? "mistral" : "llama") }
+    }
+    if name == "falcon" {
+      let hasTwoNorms = has("blk.0.attn_norm_2.weight")
+      candidates.removeAll { $0.hasTwoNorms != hasTwoNorms }
+    }
+    guard let chosen = candidates.first else {
+      throw DecoderError.unknownArchitecture(path: path, name: name, known: knownNames)
+    }
+    return chosen
+  }
+
+  /// The architecture that a family's model is written as; `nil` when GGUF has none.
+  static func write(_ modelType: String, has: (String) -> Bool) -> GGUFArchitecture? {
+    all.first { $0.modelType == modelType && ($0.name != "falcon" || $0.hasTwoNorms == has("ln_attn")) }
+  }
+
+  /// The names of all architectures, each once.
+  static var knownNames: [String] {
+    var names: [String] = []
+    for architecture in all where !names.contains(architecture.name) { names.append(architecture.name) }
+    return names
+  }
+
+  private var hasTwoNorms: Bool { tensors.contains { $0.gguf == "blk.{layer}.attn_norm_2" } }
 
   private static let outside: [Tensor] = [
     .init("token_embd", "model.embed_tokens"), .init("output_norm", "model.norm"), .init("output", "lm_head"),
@@ -219,7 +303,11 @@ struct GGUFArchitecture: Sendable {
         ? [
           .init("blk.{layer}.attn_norm", "transformer.h.{layer}.ln_mlp"),
           .init("blk.{layer}.attn_norm_2", "transformer.h.{layer}.ln_attn"),
-        ] : [.init("blk.{layer}.attn_norm", "transformer.h.{layer}.input_layernorm")])
+        ]
+        : [
+          .init("blk.{layer}.attn_norm", "transformer.h.{layer}.input_layernorm"),
+          .init("blk.{layer}.ffn_norm", "transformer.h.{layer}.post_attention_layernorm"),
+        ])
   }
 
   private static let gemma2: [Tensor] =
@@ -251,6 +339,7 @@ extension GGUFArchitecture.Transform {
         return head * dimension + 2 * (channel % half) + channel / half
       }
     case .perHead: return grouped(rows: rows, groups: heads, group: 1)
+    case .perHeadUnlessShared: return groups == heads ? grouped(rows: rows, groups: heads, group: 1) : nil
     case .perGroup: return grouped(rows: rows, groups: groups, group: groups > 0 ? heads / groups : 0)
     default: return nil
     }

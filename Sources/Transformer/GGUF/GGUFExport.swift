@@ -2,7 +2,17 @@ import Checkpoints
 import JSON
 import Kernels
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// Writes a model as a GGUF file that llama.cpp loads.
+///
+/// What the file will say is read back before it is written. Where GGUF's own keys do not say all that the model's
+/// `config.json` does, that goes in besides, under a key that only this engine reads, and `notes` tell what
+/// llama.cpp will compute otherwise.
 public struct GGUFExport {
   /// How matrices are encoded.
   public enum OutputType: String, Sendable, CaseIterable {
@@ -14,7 +24,7 @@ public struct GGUFExport {
     case bf16
     /// Blocks of 32 with 8 bits a weight.
     case q8_0
-    /// Blocks of 32 with 4 bits a weight.
+    /// Blocks of 32 with 4 bits a weight; the head has 8.
     case q4_0
 
     var tensorType: TensorType {
@@ -39,67 +49,127 @@ public struct GGUFExport {
     }
   }
 
+  /// What llama.cpp will not do as the model does, one line each.
+  public let notes: [String]
   private let description: ModelDescription
   private let source: any WeightSource
   private let architecture: GGUFArchitecture
-  private let table: ParameterTable
+  private let parts: [Part]
+  private let settings: [(key: String, value: GGUFValue)]
 
-  /// Opens a folder in Hugging Face's layout and checks that all tensors are there.
+  /// Opens a model and works out what its file will be.
   ///
-  /// - Throws: `GGUFExportError` for a model that GGUF cannot express.
-  public init(folder: String) throws {
-    description = try ModelDescription.load(from: folder)
-    let checkpoint = try Checkpoint(path: folder)
-    let loader = WeightLoader(
-      family: description.family, configuration: description.configuration, source: checkpoint)
+  /// - Parameter model: a folder in Hugging Face's layout, or a GGUF file.
+  /// - Throws: `GGUFExportError` for a model that GGUF cannot express, or what `Decoder.load` throws.
+  public init(model: String) throws {
+    let (description, source) = try openModel(model)
+    try description.refuseUnknownSettings()
+    let configuration = description.configuration
+    let loader = WeightLoader(family: description.family, configuration: configuration, source: source)
     try loader.check()
-    table = loader.table
-    source = checkpoint
-    let modelType = description.configuration.modelType
-    let hasSeparateNorms = description.document["num_ln_in_parallel_attn"]?.int == 2
-    let candidates = GGUFArchitecture.all.filter { $0.modelType == modelType }
-    let chosen =
-      modelType == "falcon"
-      ? candidates.first { $0.tensors.contains { $0.gguf.hasSuffix("attn_norm_2") } == hasSeparateNorms }
-      : candidates.first
-    guard let chosen else {
-      throw GGUFExportError(path: folder, reason: "GGUF has no architecture for model_type \"\(modelType)\"")
+    let table = loader.table
+    let chosen = GGUFArchitecture.write(configuration.modelType) { name in
+      source.tensorNames.contains { $0.contains(".\(name).") }
     }
-    architecture = chosen
+    guard let architecture = chosen else {
+      throw GGUFExportError(
+        path: model,
+        reason: "GGUF has no architecture for model_type \"\(configuration.modelType)\"; it has "
+          + GGUFArchitecture.knownNames.joined(separator: ", "))
+    }
+    var parts = try GGUFExport.parts(of: source, table, description, architecture)
+    let isTied = try GGUFExport.isTied(source, table, description)
+    if isTied {
+      // A head that only repeats the embedding is left out, unless llama.cpp insists on one.
+      parts.removeAll { $0.name == "output.weight" }
+      if architecture.needsHead, let embedding = parts.first(where: { $0.name == "token_embd.weight" }) {
+        parts.append(embedding.named("output.weight"))
+      }
+    }
+    let shapes = Dictionary(parts.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+
+    /// The configuration that a reader of the file will have.
+    func readBack(_ settings: [(key: String, value: GGUFValue)]) throws -> DecoderConfiguration {
+      let list = GGUFSettingsList(path: model, values: settings)
+      let found = try GGUFArchitecture.read(list, path: model) { shapes[$0] != nil }
+      let document = try GGUFConfiguration(
+        list, found, shape: { isTied && $0 == "output.weight" ? nil : shapes[$0]?.shape },
+        values: { shapes[$0]?.values }
+      ).document
+      return try ModelDescription(document, path: model).configuration
+    }
+    // The head of the file is what counts, whether or not the model calls it tied.
+    var wanted = configuration
+    wanted.tiesWordEmbeddings = isTied
+    var settings = GGUFExport.settings(description, architecture)
+    // An own key that says too little is the only thing that a reader could refuse here.
+    var differences = (try? wanted.differences(from: readBack(settings))) ?? ["what GGUF's keys cannot say"]
+    notes =
+      differences.map { "llama.cpp computes otherwise: GGUF's \(architecture.name) has no key for \($0)" }
+      + architecture.notes(configuration, tensors: parts.map(\.name))
+    if !differences.isEmpty {
+      settings.append((GGUFConfiguration.ownKey, .string(description.document.text())))
+      differences = wanted.differences(from: try readBack(settings))
+    }
+    guard differences.isEmpty else {
+      throw GGUFExportError(
+        path: model, reason: "GGUF cannot express the model's \(differences.joined(separator: ", "))")
+    }
+    self.description = description
+    self.source = source
+    self.architecture = architecture
+    self.parts = parts
+    self.settings = settings
   }
+
+  /// Tokens at which a text ends or begins, as `config.json` names them.
+  public var tokens: (begin: Int?, ends: [Int], padding: Int?) {
+    let configuration = description.configuration
+    return (
+      configuration.beginOfSequenceToken, configuration.endOfSequenceTokens, configuration.paddingToken
+    )
+  }
+
+  /// The rows of the token embedding.
+  public var vocabularySize: Int { description.configuration.vocabularySize }
 
   /// Writes the file.
   ///
   /// - Parameters:
   ///   - path: the file.
-  ///   - type: how matrices are encoded; vectors stay `f32`, and rows that blocks of 32 do not divide become `f16`.
+  ///   - type: how matrices are encoded. Vectors, norms, routers and embeddings of positions stay `f32`, and rows
+  ///     that blocks of 32 do not divide become `f16`.
   ///   - name: `general.name`.
-  ///   - vocabulary: the tokenizer's keys and values.
+  ///   - vocabulary: keys and values besides, the tokenizer's among them.
   public func write(
     to path: String, as type: OutputType, name: String, vocabulary: [(key: String, value: GGUFValue)]
   ) throws {
-    var declarations: [TensorDeclaration] = []
-    var parts: [String: Part] = [:]
-    for part in try tensors() {
-      let columns = part.shape.last ?? 1
-      let isMatrix = part.shape.count > 1
-      var chosen = TensorType.f32
-      if isMatrix, !part.keepsFloats {
-        chosen = type.tensorType
-        if !columns.isMultiple(of: chosen.elementsPerBlock) { chosen = .f16 }
-      }
-      declarations.append(TensorDeclaration(name: part.name, type: chosen, shape: part.shape))
-      parts[part.name] = part
+    let hasHead = parts.contains { $0.name == "output.weight" }
+    let declarations = parts.map { part in
+      TensorDeclaration(name: part.name, type: tensorType(part, type, hasHead: hasHead), shape: part.shape)
     }
-    let metadata =
-      [
-        ("general.architecture", GGUFValue.string(architecture.name)), ("general.name", .string(name)),
-        ("general.file_type", .uint32(type.number)), ("general.quantization_version", .uint32(2)),
-      ] + (try settings()) + vocabulary
-    try GGUFWriter.write(to: path, metadata: metadata.map { (key: $0.0, value: $0.1) }, declarations) {
-      tensor, append in
-      try write(parts[tensor.name]!, tensor, to: path, append)
+    let named = Dictionary(parts.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    var metadata: [(key: String, value: GGUFValue)] = settings.filter { $0.key == "general.architecture" }
+    metadata += [
+      ("general.type", .string("model")), ("general.name", .string(name)),
+      ("general.file_type", .uint32(type.number)), ("general.quantization_version", .uint32(2)),
+    ]
+    metadata += settings.filter { $0.key != "general.architecture" }
+    metadata += vocabulary
+    try GGUFWriter.write(to: path, metadata: metadata, declarations) { tensor, append in
+      try write(named[tensor.name]!, tensor, append)
     }
+  }
+
+  private func tensorType(_ part: Part, _ type: OutputType, hasHead: Bool) -> TensorType {
+    let isMatrix = part.shape.count > 1 && part.name.hasSuffix(".weight")
+    guard isMatrix, !part.name.hasSuffix("_norm.weight"), part.name != "position_embd.weight",
+      !part.name.hasSuffix("ffn_gate_inp.weight")
+    else { return .f32 }
+    var chosen = type.tensorType
+    // What logits come from deserves the bits.
+    if type == .q4_0, part.name == (hasHead ? "output.weight" : "token_embd.weight") { chosen = .q8_0 }
+    return (part.shape.last ?? 1).isMultiple(of: chosen.elementsPerBlock) ? chosen : .f16
   }
 
   // MARK: Tensors
@@ -113,61 +183,91 @@ public struct GGUFExport {
     let transform: GGUFArchitecture.Transform
     /// Values that no tensor of the checkpoint holds.
     var values: [Float]?
-    var keepsFloats = false
+
+    /// The same under another name.
+    func named(_ name: String) -> Part {
+      Part(name: name, shape: shape, sources: sources, transform: transform, values: values)
+    }
   }
 
-  private func tensors() throws -> [Part] {
+  /// Whether the head is the token embedding, be it that the checkpoint holds it twice.
+  private static func isTied(
+    _ source: any WeightSource, _ table: ParameterTable, _ description: ModelDescription
+  ) throws -> Bool {
+    guard table.hasOwnHead else { return true }
+    let configuration = description.configuration
+    guard configuration.tiesWordEmbeddings,
+      let head = ParameterTable.headName(description.family, configuration, prefix: table.prefix),
+      let embedding = table.parameters.first?.pieces.first?.tensor, let shape = source.shape(of: head),
+      shape == source.shape(of: embedding)
+    else { return false }
+    let (left, leftOwner) = try source.floats(of: head)
+    let (right, rightOwner) = try source.floats(of: embedding)
+    return withExtendedLifetime((leftOwner, rightOwner)) {
+      memcmp(left, right, shape.reduce(1, *) * MemoryLayout<Float>.stride) == 0
+    }
+  }
+
+  private static func parts(
+    of source: any WeightSource, _ table: ParameterTable, _ description: ModelDescription,
+    _ architecture: GGUFArchitecture
+  ) throws -> [Part] {
     var parts: [Part] = []
     var covered: Set<String> = []
+    let configuration = description.configuration
     let canonical = description.family.prefixes[0]
     func actual(_ name: String) -> String {
       name.hasPrefix(canonical) ? table.prefix + name.dropFirst(canonical.count) : name
     }
-    let layers = description.configuration.layerCount
-    for tensor in architecture.tensors {
-      for layer in tensor.gguf.contains("{layer}") ? 0..<layers : 0..<1 {
-        for suffix in [".weight", ".bias"] {
-          let pattern = actual(tensor.checkpoint).replacing("{layer}", with: "\(layer)") + suffix
-          let count: Int
-          switch (tensor.transform, tensor.gguf.hasSuffix("q_norm")) {
-          case (.experts, _): count = description.configuration.experts?.count ?? 0
-          case (.heads, true): count = description.configuration.attention.queryHeadCount
-          case (.heads, false): count = description.configuration.attention.keyValueHeadCount
-          default: count = 1
-          }
-          let names = (0..<count).map {
-            pattern.replacing("{expert}", with: "\($0)").replacing("{head}", with: "\($0)")
-          }
-          guard let first = names.first, let shape = source.shape(of: first),
-            names.allSatisfy({ source.shape(of: $0) == shape })
-          else { continue }
-          var target = shape
-          switch tensor.transform {
-          case .transposed where shape.count == 2: target = shape.reversed()
-          case .experts, .heads: target = [count] + shape
-          default: break
-          }
-          let name = tensor.gguf.replacing("{layer}", with: "\(layer)") + suffix
-          covered.formUnion(names)
-          parts.append(
-            Part(
-              name: name, shape: target, sources: names, transform: tensor.transform,
-              keepsFloats: name == "position_embd.weight" || name.hasSuffix("ffn_gate_inp.weight")))
+    func add(_ tensor: GGUFArchitecture.Tensor, layer: Int, _ suffix: String) {
+      let pattern = actual(tensor.checkpoint).replacing("{layer}", with: "\(layer)") + suffix
+      let count =
+        switch tensor.transform {
+        case .experts: configuration.experts?.count ?? 0
+        case .heads:
+          tensor.gguf.hasSuffix("attn_q_norm")
+            ? configuration.attention.queryHeadCount : configuration.attention.keyValueHeadCount
+        default: 1
         }
+      let names = (0..<count).map {
+        pattern.replacing("{expert}", with: "\($0)").replacing("{head}", with: "\($0)")
       }
+      guard let first = names.first, var shape = source.shape(of: first) else { return }
+      switch tensor.transform {
+      case .transposed where shape.count == 2: shape.reverse()
+      case .experts, .heads: shape = [count] + shape
+      default: break
+      }
+      covered.formUnion(names)
+      let name = tensor.gguf.replacing("{layer}", with: "\(layer)") + suffix
+      parts.append(Part(name: name, shape: shape, sources: names, transform: tensor.transform))
+    }
+    // In the order of the forward pass: what comes before the blocks, the blocks one after the other, the rest.
+    let (layered, outside) = (
+      architecture.tensors.filter { $0.gguf.contains("{layer}") },
+      architecture.tensors.filter { !$0.gguf.contains("{layer}") }
+    )
+    for suffix in [".weight", ".bias"] {
+      for tensor in outside where !tensor.gguf.hasPrefix("output") { add(tensor, layer: 0, suffix) }
+    }
+    for layer in 0..<configuration.layerCount {
+      for tensor in layered { for suffix in [".weight", ".bias"] { add(tensor, layer: layer, suffix) } }
+    }
+    for tensor in outside where tensor.gguf.hasPrefix("output") {
+      for suffix in [".weight", ".bias"] { add(tensor, layer: 0, suffix) }
     }
     if let missing = table.parameters.flatMap(\.pieces).map(\.tensor).first(where: { !covered.contains($0) })
     {
       throw GGUFExportError(
-        path: source.path, reason: "tensor \(missing) has no name in GGUF's architecture \(architecture.name)"
-      )
+        path: source.path,
+        reason: "tensor \(missing) has no name in GGUF's architecture \(architecture.name)")
     }
-    return parts + rotaryTensors()
+    return parts + rotaryParts(configuration)
   }
 
   /// Frequencies that GGUF keeps as tensors.
-  private func rotaryTensors() -> [Part] {
-    guard let rotary = description.configuration.rotaryEmbeddings.first else { return [] }
+  private static func rotaryParts(_ configuration: DecoderConfiguration) -> [Part] {
+    guard let rotary = configuration.rotaryEmbeddings.first else { return [] }
     func part(_ name: String, _ factors: [Float]) -> Part {
       Part(name: name, shape: [factors.count], sources: [], transform: .none, values: factors)
     }
@@ -180,140 +280,83 @@ public struct GGUFExport {
       ).map { $0 / $1 }
       return [part("rope_freqs.weight", ratios)]
     case .longrope(let short, let long, _):
-      return short == long && architecture.name != "phi3"
+      return short == long && rotary.attentionFactor == 1
         ? [part("rope_freqs.weight", short)]
         : [part("rope_factors_long.weight", long), part("rope_factors_short.weight", short)]
     default: return []
     }
   }
 
-  private func write(
-    _ part: Part, _ tensor: TensorDeclaration, to path: String, _ append: GGUFWriter.Append
-  ) throws {
-    func put(_ values: UnsafeBufferPointer<Float>) throws {
-      let bytes = tensor.type.byteCount(elements: values.count)!
-      try withUnsafeTemporaryAllocation(byteCount: max(bytes, 1), alignment: 64) { buffer in
-        let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<bytes])
-        if let index = BlockEncoding.encode(tensor.type, values, into: target) {
-          throw GGUFExportError(
-            path: source.path,
-            reason:
-              "tensor \(tensor.name): element \(index) is beyond \(tensor.type.rawValue); use another --outtype"
-          )
-        }
-        try append(UnsafeRawBufferPointer(target))
-      }
+  private func write(_ part: Part, _ tensor: TensorDeclaration, _ append: GGUFWriter.Append) throws {
+    if let values = part.values {
+      return try values.withUnsafeBufferPointer { try put($0, tensor, append) }
     }
-    if let values = part.values { return try values.withUnsafeBufferPointer(put) }
-    let configuration = description.configuration
+    let attention = description.configuration.attention
     for name in part.sources {
       let (values, owner) = try source.floats(of: name)
       let shape = source.shape(of: name)!
       let count = shape.reduce(1, *)
       try withExtendedLifetime(owner) {
-        let plain = UnsafeBufferPointer(start: values, count: count)
-        let buffer = FloatBuffer(count: part.transform == .none ? 0 : count)
+        let order = part.transform.rowOrder(
+          rows: shape.first ?? 0, heads: attention.queryHeadCount, groups: attention.keyValueHeadCount)
+        let isPlain = order == nil && ![.offsetNorm, .transposed].contains(part.transform)
+        if isPlain || part.transform == .transposed && shape.count != 2 {
+          return try put(UnsafeBufferPointer(start: values, count: count), tensor, append)
+        }
+        let buffer = FloatBuffer(count: count)
         let target = buffer.elements.baseAddress!
-        switch part.transform {
-        case .transposed where shape.count == 2:
-          for row in 0..<shape[1] {
-            for column in 0..<shape[0] { target[row * shape[0] + column] = values[column * shape[1] + row] }
-          }
-        case .offsetNorm: for index in 0..<count { target[index] = values[index] + 1 }
-        case .queryPairs, .keyPairs, .perHead, .perGroup:
-          guard
-            let order = part.transform.rowOrder(
-              rows: shape[0], heads: configuration.attention.queryHeadCount,
-              groups: configuration.attention.keyValueHeadCount)
-          else { fallthrough }
+        if let order {
           let columns = count / shape[0]
           for (row, place) in order.enumerated() {
             (target + place * columns).update(from: values + row * columns, count: columns)
           }
-        default: return try put(plain)
+        } else if part.transform == .offsetNorm {
+          for index in 0..<count { target[index] = values[index] + 1 }
+        } else {
+          for row in 0..<shape[1] {
+            for column in 0..<shape[0] { target[row * shape[0] + column] = values[column * shape[1] + row] }
+          }
         }
-        try put(UnsafeBufferPointer(start: target, count: count))
+        try put(UnsafeBufferPointer(buffer.elements), tensor, append)
       }
     }
   }
 
-  // MARK: Settings
-
-  private func settings() throws -> [(String, GGUFValue)] {
-    let configuration = description.configuration
-    var settings: [(String, GGUFValue)] = []
-    func add(_ key: String, _ value: GGUFValue) { settings.append(("\(architecture.name).\(key)", value)) }
-    func count(_ key: String, _ value: Int) { add(key, .uint32(UInt32(clamping: value))) }
-    func number(_ key: String, _ value: Double) { add(key, .float32(Float(value))) }
-    let shape = configuration.attention
-    count("block_count", configuration.layerCount)
-    count("context_length", configuration.contextLength)
-    count("embedding_length", configuration.hiddenSize)
-    count("feed_forward_length", configuration.feedForwardSize)
-    count("attention.head_count", shape.queryHeadCount)
-    count("attention.head_count_kv", shape.keyValueHeadCount)
-    if shape.queryWidth != configuration.hiddenSize
-      || ["gemma", "gemma2", "gemma3", "qwen3", "qwen3moe"].contains(architecture.name)
-    {
-      count("attention.key_length", shape.headDimension)
-      count("attention.value_length", shape.headDimension)
-    }
-    count("vocab_size", configuration.vocabularySize)
-    number(
-      configuration.normalization.kind == .rootMeanSquare
-        ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
-      Double(configuration.normalization.epsilon))
-    if let window = configuration.layers.compactMap(\.window).first {
-      count("attention.sliding_window", window)
-    }
-    if let experts = configuration.experts {
-      count("expert_count", experts.count)
-      count("expert_used_count", experts.perToken)
-      count("expert_feed_forward_length", experts.feedForwardSize)
-    }
-    switch architecture.name {
-    case "gptneox", "stablelm": add("use_parallel_residual", .bool(configuration.isParallel))
-    case "gemma2":
-      if let cap = configuration.attentionSoftCap { number("attn_logit_softcapping", Double(cap)) }
-      if let cap = configuration.logitSoftCap { number("final_logit_softcapping", Double(cap)) }
-    case "granite":
-      number("embedding_scale", Double(configuration.embeddingScale))
-      number("residual_scale", Double(configuration.residualScale))
-      number("attention.scale", Double(configuration.attentionScale))
-      number("logit_scale", description.document["logits_scaling"]?.double ?? 1)
-    case "command-r": number("logit_scale", Double(configuration.logitScale))
-    default: break
-    }
-    guard let rotary = configuration.rotaryEmbeddings.first else { return settings }
-    count("rope.dimension_count", rotary.dimension)
-    number("rope.freq_base", rotary.base)
-    if architecture.name == "gemma3", configuration.rotaryEmbeddings.count > 1 {
-      number("rope.freq_base_swa", configuration.rotaryEmbeddings[1].base)
-    }
-    switch rotary.scaling {
-    case .none, .llama3: break
-    case .linear(let factor):
-      add("rope.scaling.type", .string("linear"))
-      number("rope.scaling.factor", factor)
-    case .yarn(let factor, let fast, let slow, let context, _):
-      add("rope.scaling.type", .string("yarn"))
-      number("rope.scaling.factor", factor)
-      count("rope.scaling.original_context_length", context)
-      number("rope.scaling.yarn_beta_fast", fast)
-      number("rope.scaling.yarn_beta_slow", slow)
-    case .longrope(_, _, let context):
-      count("rope.scaling.original_context_length", context)
-      number("rope.scaling.attn_factor", rotary.attentionFactor)
-    case .dynamic:
-      throw GGUFExportError(
+  /// Encodes elements in pieces, so that the encoded form of a large matrix is never whole in memory.
+  private func put(
+    _ values: UnsafeBufferPointer<Float>, _ tensor: TensorDeclaration, _ append: GGUFWriter.Append
+  ) throws {
+    try encodeInPieces(values, as: tensor.type, append) { index in
+      GGUFExportError(
         path: source.path,
-        reason: "GGUF cannot express rotary embeddings that grow with the sequence (dynamic)")
+        reason:
+          "tensor \(tensor.name): element \(index) is beyond \(tensor.type.rawValue); use another --outtype")
     }
-    return settings
   }
 }
 
-/// Why a model cannot be written as GGUF.
+/// Encodes elements piece by piece.
+///
+/// - Parameter error: made of the place of an element that the type cannot hold.
+func encodeInPieces(
+  _ values: UnsafeBufferPointer<Float>, as type: TensorType,
+  _ append: (UnsafeRawBufferPointer) throws -> Void, error: (Int) -> any Error
+) throws {
+  // A multiple of every block.
+  let step = 1 << 20
+  var bytes = [UInt8](repeating: 0, count: type.byteCount(elements: min(step, values.count))!)
+  for start in stride(from: 0, to: values.count, by: step) {
+    let piece = UnsafeBufferPointer(rebasing: values[start..<min(start + step, values.count)])
+    let count = type.byteCount(elements: piece.count)!
+    try bytes.withUnsafeMutableBytes { buffer in
+      let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+      if let index = BlockEncoding.encode(type, piece, into: target) { throw error(start + index) }
+      try append(UnsafeRawBufferPointer(target))
+    }
+  }
+}
+
+/// Why a model cannot be written.
 public struct GGUFExportError: Error, Equatable, CustomStringConvertible {
   /// The model.
   public let path: String

@@ -24,16 +24,8 @@ public enum CheckpointExport {
   ///   - type: of all tensors.
   /// - Throws: an error that names file and tensor, a number beyond the type among others.
   public static func write(model: String, to folder: String, as type: OutputType) throws {
-    let document: JSONValue
-    let source: any WeightSource
-    if GGUFFile.recognises(model) {
-      let file = try GGUFModel(path: model)
-      (document, source) = (file.document, file)
-    } else {
-      (document, source) = (try ModelDescription.load(from: model).document, try Checkpoint(path: model))
-    }
-    // Read as a model first: a folder that could not be loaded again is not written.
-    let description = try ModelDescription(document, path: source.path)
+    let (description, source) = try openModel(model)
+    // Checked as a model first: a folder that could not be loaded again is not written.
     try WeightLoader(family: description.family, configuration: description.configuration, source: source)
       .check()
 
@@ -47,21 +39,15 @@ public enum CheckpointExport {
       let (values, owner) = try source.floats(of: tensor.name)
       let count = tensor.shape.reduce(1, *)
       try withExtendedLifetime(owner) {
-        let bytes = tensor.type.byteCount(elements: count)!
-        try withUnsafeTemporaryAllocation(byteCount: max(bytes, 1), alignment: 64) { buffer in
-          let target = UnsafeMutableRawBufferPointer(rebasing: buffer[..<bytes])
-          if let index = BlockEncoding.encode(
-            tensor.type, UnsafeBufferPointer(start: values, count: count), into: target)
-          {
-            throw GGUFExportError(
-              path: source.path,
-              reason: "tensor \(tensor.name): element \(index) is beyond \(type.rawValue); use bf16 or f32")
-          }
-          try append(UnsafeRawBufferPointer(target))
+        try encodeInPieces(UnsafeBufferPointer(start: values, count: count), as: tensor.type, append) {
+          index in
+          GGUFExportError(
+            path: source.path,
+            reason: "tensor \(tensor.name): element \(index) is beyond \(type.rawValue); use bf16 or f32")
         }
       }
     }
-    var members = document.object?.members ?? []
+    var members = description.document.object?.members ?? []
     members.removeAll { $0.key == "torch_dtype" || $0.key == "dtype" }
     members.append(
       .init(key: "dtype", value: .string(type == .f32 ? "float32" : type == .f16 ? "float16" : "bfloat16")))

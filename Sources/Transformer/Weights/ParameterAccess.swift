@@ -33,9 +33,9 @@ extension ParameterTable {
     table: ParameterTable, copy: (Parameter, UnsafeMutablePointer<Float>) throws -> Void
   ) {
     try description.refuseUnknownSettings()
-    let checkpoint = try Checkpoint(path: folder)
+    let source = try openModel(folder).source
     let loader = WeightLoader(
-      family: description.family, configuration: description.configuration, source: checkpoint)
+      family: description.family, configuration: description.configuration, source: source)
     let weights = try loader.load()
     var table = loader.table
     // A file may hold the embedding a second time as the head of a model that ties them: they stay one.
@@ -50,7 +50,7 @@ extension ParameterTable {
       table,
       { parameter, target in
         for piece in parameter.pieces {
-          let (values, owner) = try checkpoint.floats(of: piece.tensor)
+          let (values, owner) = try source.floats(of: piece.tensor)
           withExtendedLifetime(owner) {
             for run in piece.runs {
               (target + run.target * parameter.columns).update(

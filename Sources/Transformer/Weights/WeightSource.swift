@@ -29,3 +29,14 @@ extension Checkpoint: WeightSource {
     return (UnsafePointer(copy.elements.baseAddress!), copy)
   }
 }
+
+/// What a model says about itself, and its weights.
+///
+/// - Parameter path: a folder in Hugging Face's layout, or a GGUF file.
+func openModel(_ path: String) throws -> (description: ModelDescription, source: any WeightSource) {
+  if GGUFFile.recognises(path) {
+    let model = try GGUFModel(path: path)
+    return (model.description, model)
+  }
+  return (try ModelDescription.load(from: path), try Checkpoint(path: path))
+}
