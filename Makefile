@@ -64,7 +64,7 @@ reference: ## rebuild the regression references with transformers, in a venv
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
 	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
-	for room in Generation Kernels Tokenizers; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
+	for room in Corpora Generation Kernels Tokenizers; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
 
 bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some minutes
 	@INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" \

@@ -59,9 +59,10 @@ let package = Package(
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Kernels", "Checkpoints", "JSON", "Tokenizers"]),
     .testTarget(
-      name: "CorporaTests", dependencies: ["Checkpoints", "Corpora", "JSON", "Tokenizers", "_TestSupport"]),
+      name: "CorporaTests",
+      dependencies: ["Checkpoints", "Corpora", "JSON", "Kernels", "Tokenizers", "_TestSupport"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),

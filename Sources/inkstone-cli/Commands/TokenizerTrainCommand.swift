@@ -57,7 +57,7 @@ struct TokenizerTrainCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Keep this many characters to begin with.", valueName: "n"))
   var limitAlphabet: Int?
 
-  @Option(help: ArgumentHelp("Do not count pairs of so many characters or bytes.", valueName: "n"))
+  @Option(help: ArgumentHelp("Do not count pairs of so many bytes or more (bpe).", valueName: "n"))
   var maxTokenLength: Int?
 
   @Flag(help: "Begin with the bytes that occur, not with all 256 (bpe).")
