@@ -71,7 +71,8 @@ package struct FileDescriptor: ~Copyable {
   func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
     var rest = bytes[...]
     while !rest.isEmpty {
-      let count = pwrite(number, bytes.baseAddress! + rest.startIndex, rest.count, off_t(offset + rest.startIndex))
+      let count = pwrite(
+        number, bytes.baseAddress! + rest.startIndex, rest.count, off_t(offset + rest.startIndex))
       if count >= 0 {
         rest = rest.dropFirst(count)
       } else if errno != EINTR {

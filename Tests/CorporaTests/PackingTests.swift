@@ -1,4 +1,5 @@
 import Checkpoints
+import Foundation
 import JSON
 import Kernels
 import Testing
@@ -139,15 +140,27 @@ struct PackingTests {
     #expect(throws: PackError.emptySplit(training: false, documents: documents.count, fraction: 1e-9)) {
       _ = try pack(documents, configuration, tokenizer, in: folder)
     }
+    // Where it is no error, what an earlier run kept back goes away.
+    try folder.write("old", "v")
+    try folder.write("old", "v.index")
+    configuration.requiresValidation = false
+    let packer = try Packer(
+      tokenizer: tokenizer, configuration, trainingPath: folder("t"), validationPath: folder("v"),
+      pool: CorpusFixtures.pool)
+    try packer.add(batch(documents))
+    try packer.finish()
+    #expect(!folder.contents.contains("v") && !folder.contents.contains("v.index"))
+    #expect(try TokenFile(path: folder("t")).documentStarts.count == documents.count)
+    for name in ["t", "t.index"] { unlink(folder(name)) }
     configuration.validationFraction = 0.999_999
     #expect(throws: PackError.emptySplit(training: true, documents: documents.count, fraction: 0.999_999)) {
       _ = try pack(documents, configuration, tokenizer, in: folder)
     }
-    let packer = try Packer(
+    let other = try Packer(
       tokenizer: tokenizer, PackConfiguration(), trainingPath: folder("t"), validationPath: folder("v"),
       pool: CorpusFixtures.pool)
     #expect(throws: CorpusError.invalidUTF8(path: "memory", line: 3, offset: 2)) {
-      try packer.add(batch([[97], [98], [99, 100, 0xE4], [0xFF]]))
+      try other.add(batch([[97], [98], [99, 100, 0xE4], [0xFF]]))
     }
     let characters = try Packer(
       tokenizer: try tokenizerOfCharacters(in: folder), PackConfiguration(), trainingPath: folder("t"),
