@@ -3,8 +3,8 @@ import PackageDescription
 
 // Rooms in the order data flows; a target depends only on targets above it.
 let rooms: [Target.Dependency] = [
-  "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers",
-  "Transformer",
+  "ChatTemplates", "Checkpoints", "Corpora", "Evaluation", "Generation", "Inkstone", "JSON", "Kernels",
+  "Tokenizers", "Training", "Transformer",
 ]
 
 let package = Package(
@@ -25,6 +25,7 @@ let package = Package(
     .systemLibrary(name: "CLAPACKE", pkgConfig: "lapacke", providers: [.apt(["liblapacke-dev"])]),
     .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
     .systemLibrary(name: "CYAJL", pkgConfig: "yajl", providers: [.apt(["libyajl-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "CIntrinsics"),
 
@@ -34,17 +35,27 @@ let package = Package(
     .target(name: "Checkpoints", dependencies: ["JSON"]),
     .target(name: "Tokenizers", dependencies: ["Checkpoints", "CPCRE2", "JSON", "Kernels"]),
     .target(name: "Corpora", dependencies: ["CZlib", "Checkpoints", "JSON", "Kernels", "Tokenizers"]),
+    .target(name: "ChatTemplates", dependencies: ["Checkpoints", "JSON"]),
     .target(name: "Transformer", dependencies: ["Checkpoints", "JSON", "Kernels"]),
     .target(
       name: "Generation", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers", "Transformer"]),
     .target(
+      name: "Training",
+      dependencies: [
+        "CIntrinsics", "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers",
+        "Transformer",
+      ]),
+    .target(
       name: "Evaluation",
-      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer"]),
-    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Transformer"]),
+      dependencies: [
+        "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
+      ]),
+    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Training", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [
-        "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels", "Tokenizers", "Transformer",
+        "ChatTemplates", "Checkpoints", "Corpora", "Evaluation", "Generation", "JSON", "Kernels",
+        "Tokenizers", "Training", "Transformer",
       ]),
     // Every room by name, though Inkstone re-exports them: an incremental build follows named targets only.
     .executableTarget(
@@ -57,13 +68,14 @@ let package = Package(
     // MARK: Tests
     .target(name: "_TestSupport", path: "Tests/_TestSupport"),
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
-    .testTarget(name: "KernelsTests", dependencies: ["Kernels"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Checkpoints", "CIntrinsics", "Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Kernels", "Checkpoints", "JSON", "Tokenizers"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers"]),
     .testTarget(
       name: "CorporaTests",
       dependencies: ["Checkpoints", "Corpora", "JSON", "Kernels", "Tokenizers", "_TestSupport"]),
-    .testTarget(name: "TransformerTests", dependencies: ["Transformer"]),
+    .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
+    .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),

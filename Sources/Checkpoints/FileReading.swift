@@ -70,7 +70,7 @@ public enum JSONDocument {
 }
 
 /// The names in a folder, sorted, without `.` and `..`.
-func folderEntries(_ path: String) throws(FileError) -> [String] {
+public func folderEntries(_ path: String) throws(FileError) -> [String] {
   guard let folder = opendir(path) else { throw .current(path, "list") }
   defer { closedir(folder) }
   var names: [String] = []

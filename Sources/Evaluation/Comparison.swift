@@ -12,6 +12,13 @@ public struct Tolerance: Sendable, Equatable {
   /// Scores of sequences: a negative length penalty makes them so large that `Float` itself, in which they are
   /// defined, has no step as small as 5e-5 (beyond 512 it is 6.1e-5), so one such step is allowed besides.
   public static let sequenceScore = Tolerance(absolute: 5e-5, relative: 0x1p-23)
+  /// Mean losses.
+  public static let loss = Tolerance(absolute: 0, relative: 1e-6)
+
+  /// Gradients, in proportion to the largest of their tensor.
+  public static func gradient(largest: Float) -> Tolerance {
+    Tolerance(absolute: 1e-6 + 2e-4 * Double(largest), relative: 0)
+  }
 }
 
 /// The largest excursion seen while two rows of numbers are compared.

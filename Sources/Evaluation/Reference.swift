@@ -50,6 +50,12 @@ public struct Reference: Sendable {
       return array.map(\.double)
     }
 
+    /// A number.
+    func number(_ key: String) throws -> Double? {
+      guard let value = fields[key] else { return nil }
+      return try value.double ?? { throw fault(key, "must be a number") }()
+    }
+
     /// A text.
     func text(_ key: String) throws -> String? {
       guard let value = fields[key] else { return nil }

@@ -2,6 +2,7 @@ import Generation
 import JSON
 import Kernels
 import Tokenizers
+import Training
 import Transformer
 
 /// Replays the cases of a reference on a model and compares.
@@ -11,15 +12,18 @@ public struct Verifier {
   let generationConfiguration: GenerationConfiguration
   let engine: any ComputeEngine
   private let reference: Reference
+  private let folder: String?
 
   /// Prepares a replay.
   ///
   /// - Parameters:
   ///   - generationConfiguration: the model's own settings, which a case's settings go over.
+  ///   - folder: the model's folder, from which gradients are computed; without it, their cases are skipped.
   public init(
     reference: Reference, decoder: Decoder, tokenizer: Tokenizer?,
-    generationConfiguration: GenerationConfiguration, engine: any ComputeEngine
+    generationConfiguration: GenerationConfiguration, engine: any ComputeEngine, folder: String? = nil
   ) {
+    self.folder = folder
     self.reference = reference
     self.decoder = decoder
     self.tokenizer = tokenizer
@@ -43,9 +47,7 @@ public struct Verifier {
 
   private func replay(_ entry: Reference.Case) throws -> [VerificationCheck] {
     if let text = try entry.text("text") { return try compareTokens(entry, text: text) }
-    if entry.fields["input_ids_batch"] != nil {
-      return [skip(entry, "loss", "training is not part of this version")]
-    }
+    if let rows = try entry.rows("input_ids_batch") { return try compareLoss(entry, rows: rows) }
     guard let tokens = try entry.tokens("input_ids") else {
       return [skip(entry, "case", "holds nothing that this version knows how to replay")]
     }
@@ -83,7 +85,12 @@ public struct Verifier {
       ("logits, in uneven chunks", Verifier.unevenChunks(of: tokens.count)),
     ]
     return try ways.map { subject, chunks in
-      try attempt(entry, subject) {
+      if let limit = decoder.configuration.stableLength, tokens.count > limit, chunks.count > 1 {
+        return skip(
+          entry, subject,
+          "beyond \(limit) positions this model's angles change with the length of what is run at once")
+      }
+      return try attempt(entry, subject) {
         let logits = try self.logits(tokens, chunks: chunks)
         var comparison = Comparison(.logits)
         logits.withUnsafeBufferPointer { comparison.compare($0, with: expected) }
@@ -135,11 +142,12 @@ public struct Verifier {
     }
     guard outcome.verdict == .passed else { return [outcome] }
     return try tensors.enumerated().map { index, name in
-      let expected = try reference.floats(name, shape: [tokens.count, configuration.hiddenSize], of: entry)
+      let width = states[index].count / tokens.count
+      let expected = try reference.floats(name, shape: [tokens.count, width], of: entry)
       var comparison = Comparison(.logits)
       states[index].withUnsafeBufferPointer { comparison.compare($0, with: expected) }
       return check(entry, "hidden state \(index)", comparison) {
-        "position \($0 / configuration.hiddenSize), channel \($0 % configuration.hiddenSize)"
+        "position \($0 / width), channel \($0 % width)"
       }
     }
   }
@@ -174,6 +182,42 @@ public struct Verifier {
       index += 1
     }
     return chunks
+  }
+
+  // MARK: Training
+
+  /// The loss of a batch, and the gradient of every tensor that the case names.
+  private func compareLoss(_ entry: Reference.Case, rows: [[Int]]) throws -> [VerificationCheck] {
+    guard decoder.configuration.experts == nil else {
+      return [skip(entry, "loss", "gradients of mixtures of experts are not computed")]
+    }
+    guard let folder else { return [skip(entry, "loss", "the model's folder is not known")] }
+    guard let expected = try entry.number("loss"), rows.allSatisfy({ $0.count > 1 }), !rows.isEmpty else {
+      throw entry.fault("loss", "needs a number and rows of at least two tokens")
+    }
+    var gradients: LossGradients?
+    let loss = try attempt(entry, "loss") {
+      let result = try LossGradients(folder: folder, sequences: rows)
+      gradients = result
+      var comparison = Comparison(.loss)
+      comparison.compare(result.loss, with: expected, at: 0)
+      return check(entry, "loss", comparison) { _ in "\(result.loss) instead of \(expected)" }
+    }
+    guard let gradients else { return [loss] }
+    return try [loss]
+      + (entry.fields["gradients"]?.object?.members ?? []).map { member in
+        let (name, value) = (member.key, member.value)
+        guard let tensor = value.string else { throw entry.fault("gradients", "\(name) names no tensor") }
+        return try attempt(entry, "gradient of \(name)") {
+          guard let shape = gradients.shape(of: name) else {
+            return failure(entry, "gradient of \(name)", "the model has no such tensor")
+          }
+          let expected = try reference.floats(tensor, shape: shape, of: entry)
+          var comparison = Comparison(.gradient(largest: expected.reduce(0) { max($0, abs($1)) }))
+          gradients.gradient(of: name).withUnsafeBufferPointer { comparison.compare($0, with: expected) }
+          return check(entry, "gradient of \(name)", comparison) { "element \($0)" }
+        }
+      }
   }
 
   // MARK: Tokens

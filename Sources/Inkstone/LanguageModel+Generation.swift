@@ -134,7 +134,7 @@ extension LanguageModel {
       comparisonDecoder: try requiredTokenizer().makeStreamDecoder(skipSpecialTokens: false), prompt: prompt)
   }
 
-  private func requiredTokenizer() throws -> Tokenizer {
+  func requiredTokenizer() throws -> Tokenizer {
     guard let tokenizer else { throw LanguageModelError.noTokenizer(folder: folder) }
     return tokenizer
   }
@@ -173,7 +173,7 @@ extension LanguageModel {
   }
 
   /// Runs long work off the cooperative threads, which are as few as the cores and must not be held.
-  private static func onThread<Value: Sendable>(
+  static func onThread<Value: Sendable>(
     _ body: @escaping @Sendable () throws -> Value
   ) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in

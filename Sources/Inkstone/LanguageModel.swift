@@ -1,3 +1,4 @@
+@_exported import ChatTemplates
 @_exported import Checkpoints
 @_exported import Corpora
 @_exported import Evaluation
@@ -24,6 +25,8 @@ public struct LanguageModel: Sendable {
   public let tokenizer: Tokenizer?
   /// The model's own generation settings.
   public let generationConfiguration: GenerationConfiguration
+  /// How the model wants conversations written down; `nil` when it says nothing, and is not made for them.
+  public let chatTemplates: ChatTemplateSet?
 
   /// What computes.
   public let engine: any ComputeEngine
@@ -40,6 +43,7 @@ public struct LanguageModel: Sendable {
       folder: folder, decoder: decoder,
       tokenizer: Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder) : nil,
       generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration),
+      chatTemplates: try ChatTemplateSet.load(from: folder),
       engine: engine ?? BLASEngine())
   }
 
@@ -47,6 +51,13 @@ public struct LanguageModel: Sendable {
   private static func generationConfiguration(
     in folder: String, decoder: DecoderConfiguration
   ) throws -> GenerationConfiguration {
+    if GGUFFile.recognises(folder) {
+      var settings = GenerationConfiguration()
+      settings.endTokens = decoder.endOfSequenceTokens.isEmpty ? nil : decoder.endOfSequenceTokens
+      settings.beginToken = decoder.beginOfSequenceToken
+      settings.padToken = decoder.paddingToken
+      return settings
+    }
     let base = folder.hasSuffix("/") ? folder : folder + "/"
     let path = base + "generation_config.json"
     if fileExists(path) {

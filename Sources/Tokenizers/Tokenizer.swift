@@ -167,6 +167,9 @@ public struct Tokenizer: Sendable {
   /// llama.cpp stops at; empty for other files, whose model says it.
   public var endsOfGeneration: [Int] { storage.ends }
 
+  /// The texts of the special tokens that have a role, by role: `bos_token` and so on, as chat templates ask for.
+  public var specialTokens: [String: String] { storage.namedTokens }
+
   /// A token by its role as the configuration names it: `bos_token`, `sep_token`, `mask_token`.
   public func named(_ role: String) -> Int? { storage.namedTokens[role].flatMap { id(for: $0) } }
 

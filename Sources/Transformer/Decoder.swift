@@ -22,15 +22,23 @@ public final class Decoder: Sendable {
     self.unknownConfigurationFields = unknownConfigurationFields
   }
 
-  /// Loads a model folder in Hugging Face's layout: `config.json` and safetensors, single or sharded.
+  /// Loads a model: a folder in Hugging Face's layout (`config.json` and safetensors, single or sharded), or a
+  /// GGUF file.
   ///
   /// - Throws: `ConfigurationError`, `DecoderError` or an error of `Checkpoints` that names file and field;
   ///   nothing is guessed and nothing is left out.
-  public static func load(from folder: String) throws -> Decoder {
-    let description = try ModelDescription.load(from: folder)
-    let checkpoint = try Checkpoint(path: folder)
+  public static func load(from path: String) throws -> Decoder {
+    let description: ModelDescription
+    let source: any WeightSource
+    if GGUFFile.recognises(path) {
+      let model = try GGUFModel(path: path)
+      (description, source) = (try model.description(), model)
+    } else {
+      (description, source) = (try ModelDescription.load(from: path), try Checkpoint(path: path))
+    }
+    try description.refuseUnknownSettings()
     let loader = WeightLoader(
-      family: description.family, configuration: description.configuration, source: checkpoint)
+      family: description.family, configuration: description.configuration, source: source)
     return Decoder(
       configuration: description.configuration, weights: try loader.load(),
       unknownConfigurationFields: description.unknownFields)

@@ -19,6 +19,8 @@ public final class InferenceSession {
   private let buffers: ActivationBuffers
   private let logitsBuffer: FloatBuffer
   private let chunkSize: Int
+  /// The tokens of each row, where they may have to be run anew.
+  private var histories: [[Int]] = []
 
   /// Prepares a session.
   ///
@@ -45,7 +47,30 @@ public final class InferenceSession {
   }
 
   /// Forgets all tokens.
-  public func reset() { cache.removeAll() }
+  public func reset() {
+    cache.removeAll()
+    histories = []
+  }
+
+  /// Forgets the tokens of the session's single row from a length on, so that others may follow what is left.
+  ///
+  /// What is left is what running those tokens alone would give. Where that cannot be, because the early positions
+  /// of a long sequence differ from those of a shorter one, nothing is left.
+  ///
+  /// - Parameter newLength: up to `length`.
+  /// - Returns: the positions left: `newLength` or 0.
+  @discardableResult
+  public func truncate(to newLength: Int) -> Int {
+    precondition(rowCount <= 1, "one row can be shortened, there are \(rowCount)")
+    precondition((0...length).contains(newLength), "\(newLength) of \(length) positions")
+    if let stable = decoder.configuration.stableLength, length > stable, newLength < length {
+      reset()
+      return 0
+    }
+    cache.truncate(to: newLength)
+    if !histories.isEmpty { histories[0].removeSubrange(newLength...) }
+    return newLength
+  }
 
   /// Appends tokens to the session's single row.
   ///
@@ -72,6 +97,26 @@ public final class InferenceSession {
     let last = MutableMatrixView(logitsBuffer.elements.baseAddress!, rows: 1, columns: vocabulary)
 
     let sequenceLength = length + tokens.count
+    recomputeIfNeeded(forLength: sequenceLength)
+    remember([tokens])
+    run(tokens, sequenceLength: sequenceLength, logits: logits, last: last, observe: observe)
+    if let logits {
+      last.base.update(from: logits.row(tokens.count - 1), count: vocabulary)
+    }
+    return UnsafeMutableBufferPointer(start: last.base, count: vocabulary)
+  }
+
+  /// Runs tokens of the single row, chunk by chunk.
+  ///
+  /// - Parameters:
+  ///   - logits: (tokens, V), or nothing.
+  ///   - last: (1, V), receives the scores of what follows the last token where `logits` is nothing; or nothing.
+  private func run(
+    _ tokens: [Int], sequenceLength: Int, logits: MutableMatrixView?, last: MutableMatrixView?,
+    observe: ActivationObserver? = nil
+  ) {
+    let none = MutableMatrixView(
+      logitsBuffer.elements.baseAddress!, rows: 0, columns: decoder.configuration.vocabularySize)
     var start = 0
     while start < tokens.count {
       let end = min(start + chunkSize, tokens.count)
@@ -82,16 +127,13 @@ public final class InferenceSession {
         tokens: Array(tokens[start..<end]), positions: Array(first..<first + rows),
         sequenceLength: sequenceLength,
         segments: [ForwardPass.Segment(rows: 0..<rows, writes: writes, plan: plan)])
-      let scored = logits != nil ? 0..<rows : end == tokens.count ? rows - 1..<rows : 0..<0
+      let isLast = last != nil && end == tokens.count
+      let scored = logits != nil ? 0..<rows : isLast ? rows - 1..<rows : 0..<0
       decoder.forward(
         pass, engine: engine, storage: buffers, cache: cache.layer, scored: scored,
-        logits: logits?.rows(start..<end) ?? (scored.isEmpty ? last.rows(0..<0) : last), observe: observe)
+        logits: logits?.rows(start..<end) ?? (isLast ? last! : none), observe: observe)
       start = end
     }
-    if let logits {
-      last.base.update(from: logits.row(tokens.count - 1), count: vocabulary)
-    }
-    return UnsafeMutableBufferPointer(start: last.base, count: vocabulary)
   }
 
   /// Appends one token to every row.
@@ -105,22 +147,63 @@ public final class InferenceSession {
     guard length < capacity else {
       throw DecoderError.contextExceeded(length: length + 1, capacity: capacity)
     }
-    let position = cache.length
-    let (writes, plan) = cache.appendStep()
     let vocabulary = decoder.configuration.vocabularySize
     let logits = MutableMatrixView(
       logitsBuffer.elements.baseAddress!, rows: tokens.count, columns: vocabulary)
-    decoder.forward(
-      ForwardPass(
-        tokens: tokens, positions: [Int](repeating: position, count: tokens.count),
-        sequenceLength: position + 1,
-        segments: [ForwardPass.Segment(rows: 0..<tokens.count, writes: writes, plan: plan)]),
-      engine: engine, storage: buffers, cache: cache.layer, scored: 0..<tokens.count, logits: logits)
+    recomputeIfNeeded(forLength: length + 1)
+    remember(tokens.map { [$0] })
+    runStep(tokens, sequenceLength: length + 1, scored: 0..<tokens.count, logits: logits)
     return UnsafeMutableBufferPointer(start: logits.base, count: tokens.count * vocabulary)
   }
 
+  /// Runs one token of every row.
+  private func runStep(_ tokens: [Int], sequenceLength: Int, scored: Range<Int>, logits: MutableMatrixView) {
+    let position = cache.length
+    let (writes, plan) = cache.appendStep()
+    decoder.forward(
+      ForwardPass(
+        tokens: tokens, positions: [Int](repeating: position, count: tokens.count),
+        sequenceLength: sequenceLength,
+        segments: [ForwardPass.Segment(rows: 0..<tokens.count, writes: writes, plan: plan)]),
+      engine: engine, storage: buffers, cache: cache.layer, scored: scored, logits: logits)
+  }
+
   /// Makes row *i* continue from what was row `parents[i]`; no key or value is copied.
-  public func select(parents: [Int]) { cache.select(parents: parents) }
+  public func select(parents: [Int]) {
+    cache.select(parents: parents)
+    if !histories.isEmpty { histories = parents.map { histories[$0] } }
+  }
+
+  // MARK: Frequencies that change with the length
+
+  private func remember(_ tokens: [[Int]]) {
+    guard decoder.configuration.recomputationLength != nil else { return }
+    if histories.isEmpty { histories = [[]] }
+    for row in tokens.indices { histories[row] += tokens[row] }
+  }
+
+  /// Runs all tokens anew with the frequencies of long sequences, once a sequence becomes one.
+  ///
+  /// - SeeAlso: `Phi3ForCausalLM.prepare_inputs_for_generation` in Hugging Face transformers, which does the same.
+  private func recomputeIfNeeded(forLength newLength: Int) {
+    guard let limit = decoder.configuration.recomputationLength, (1...limit).contains(length),
+      newLength > limit
+    else { return }
+    let first = histories[0]
+    // Rows share their prompt; from the first difference on they are run side by side.
+    let shared = histories.reduce(first.count) { shared, row in
+      min(shared, zip(first, row).prefix { $0 == $1 }.count)
+    }
+    cache.removeAll()
+    let none = MutableMatrixView(
+      logitsBuffer.elements.baseAddress!, rows: 0, columns: decoder.configuration.vocabularySize)
+    run(Array(first[..<max(shared, 1)]), sequenceLength: newLength, logits: nil, last: nil)
+    guard histories.count > 1 else { return }
+    cache.select(parents: [Int](repeating: 0, count: histories.count))
+    for position in max(shared, 1)..<first.count {
+      runStep(histories.map { $0[position] }, sequenceLength: newLength, scored: 0..<0, logits: none)
+    }
+  }
 
   private func check(_ tokens: [Int]) throws {
     let vocabulary = decoder.configuration.vocabularySize

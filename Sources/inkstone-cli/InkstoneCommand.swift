@@ -23,8 +23,8 @@ struct InkstoneCommand: AsyncParsableCommand {
     version: versionText,
     subcommands: [
       GenerateCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
-      DetokenizeCommand.self, InspectCommand.self, VerifyCommand.self,
-      BenchCommand.self, DoctorCommand.self, TokenizerCommand.self, DataCommand.self,
+      DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, VerifyCommand.self,
+      TrainCommand.self, BenchCommand.self, DoctorCommand.self, TokenizerCommand.self, DataCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)
 

@@ -14,13 +14,17 @@ enum Fixtures {
     return entries.filter { FileManager.default.fileExists(atPath: "\(root)/\($0)/config.json") }.sorted()
   }()
 
+  /// Models whose angles depend on the length of the whole sequence.
+  static let changesWithLength: Set<String> = ["llama-dynamic", "phi3-longrope"]
+
   static func verify(
     _ folder: String, engine: any ComputeEngine, reference: String? = nil
   ) throws -> VerificationReport {
     let model = try LanguageModel.load(from: folder)
     return try Verifier(
       reference: try Reference.load(from: reference ?? folder + "/reference"), decoder: model.decoder,
-      tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration, engine: engine
+      tokenizer: model.tokenizer, generationConfiguration: model.generationConfiguration, engine: engine,
+      folder: folder
     ).run()
   }
 }
@@ -41,7 +45,10 @@ enum Fixtures {
       case .failed(let place): Issue.record("\(name), \(check.caseName), \(check.subject): \(place)")
       case .skipped(let reason):
         // Nothing may be passed over in silence; this is all that may be passed over at all.
-        #expect(check.subject == "loss", "\(name), \(check.caseName), \(check.subject): \(reason)")
+        let isInPieces = check.subject.hasPrefix("logits, ") && Fixtures.changesWithLength.contains(name)
+        #expect(
+          isInPieces || reason == "gradients of mixtures of experts are not computed",
+          "\(name), \(check.caseName), \(check.subject): \(reason)")
       }
     }
   }

@@ -19,7 +19,9 @@ import Testing
       let scorer = Scorer(decoder: model.decoder, engine: BLASEngine(threadCount: 2))
       for entry in reference.cases {
         guard let tokens = try entry.tokens("input_ids"), tokens.count > 1,
-          let expected = try entry.numbers("token_logprobs")
+          let expected = try entry.numbers("token_logprobs"),
+          // Beyond that, the angles of some models depend on how many tokens are run at once, and the reference ran one more.
+          model.decoder.configuration.rotaryEmbeddings.allSatisfy({ tokens.count <= $0.stableLength ?? .max })
         else { continue }
         let scores = try scorer.logProbabilities(of: tokens)
         let total = expected.compactMap { $0 }.reduce(0, +)

@@ -12,13 +12,16 @@ that folder, loaded as float32 by transformers, whatever type they are stored in
 - logits, hidden states, processed scores, tokens, sequence scores: the float32 model;
 - token_logprobs: log_softmax in float64 of the float32 logits;
 - loss and gradients: the same weights in float64, the gradients then rounded to float32 (float32 autograd is compared
-  with them and must lie within the tolerance).
+  with them and must lie within the tolerance). Float64 means float64: where a model asks for float32, as most norms
+  and softmaxes do, it gets float64.
+
+What is known of each family stands in `families.py`.
 
 A case whose decisions hang on rounding is not a reference. Decoding cases are kept only when (1) the float64 model takes
 the same decisions, (2) no decision had a margin under `MARGIN`, (3) no beam fell back on the placeholder scores
 (-1e9, -inf), whose order `topk` leaves open, and (4) beam scores agree with float64's to `SCORE_AGREEMENT`. Processed
-scores are kept only when the same tokens survive with every logit moved by the tolerance. A dropped case is tried again
-with other prompts.
+scores are kept only when the same tokens survive with every logit moved by the tolerance. In a mixture of experts no
+choice of experts may be closer than `ROUTING_MARGIN`. A dropped case is tried again with other prompts.
 """
 
 from __future__ import annotations
@@ -26,16 +29,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import functools
 import json
 import math
 import platform
 import random
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
@@ -46,7 +50,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+from torch.overrides import TorchFunctionMode
 from transformers.pytorch_utils import Conv1D
+
+from families import FAMILIES, Recipe, old_spelling, without_defaults
 
 HERE = Path(__file__).resolve().parent
 FIXTURES = HERE / "Fixtures"
@@ -54,6 +61,7 @@ SCHEMA = HERE / "schema.json"
 
 MARGIN = 5e-5
 SCORE_AGREEMENT = 1e-5
+ROUTING_MARGIN = 1e-3
 ATTEMPTS = 5
 #: Scores below this are placeholders of the beam search, not probabilities.
 PLACEHOLDER = -1e8
@@ -61,185 +69,6 @@ PLACEHOLDER = -1e8
 LOGITS_TOLERANCE = 5e-5  # absolute, and once more relative
 LOSS_TOLERANCE = 1e-6  # relative
 SCORE_TOLERANCE = 5e-5  # absolute
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Recipes: what a model folder is made of
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Storage:
-    """How the weights lie in the file."""
-
-    dtype: str = "float32"  # float32, float16, bfloat16, float64
-    prefix: bool = True  # False: names without the base model's prefix, as in the first published checkpoints
-    buffers: str | None = None  # causal-mask buffers of old checkpoints: "float32" or "uint8"
-    shards: int = 1  # more than one: model-0000x-of-0000y.safetensors and an index
-    repeat_head: bool = False  # the file names a tied head once more, as many files do
-    full_config: bool = True  # False: config.json names only what differs from the family's defaults
-
-
-@dataclass
-class Recipe:
-    """One model folder: everything that decides its bytes."""
-
-    name: str
-    family: str
-    seed: int
-    config: dict[str, Any]
-    storage: Storage = field(default_factory=Storage)
-    eos: int = 1  # how many end tokens the model declares; the script chooses tokens that the model really generates
-    pad: str = "absent"  # absent, zero, distinct, eos
-    generation: dict[str, Any] | None = field(default_factory=dict)  # more of generation_config.json; None: no such file
-    generation_ids: bool = True  # False: generation_config.json names no end token, though config.json does: none counts
-    legacy_config: dict[str, Any] = field(default_factory=dict)  # keys of old files, added to config.json
-    gain: float = 1.0  # scale of the weight matrices
-    profile: str = "full"  # which cases: full, brief
-    gradients: bool = True
-
-
-@dataclass
-class Family:
-    """What the script must know of a decoder family. A new family is one entry in FAMILIES."""
-
-    model_type: str
-    fixtures: Callable[[], list[Recipe]]
-    sample: Callable[[random.Random, int], Recipe]
-    prefix: str  # the prefix that old checkpoints may lack
-    legacy_buffers: Callable[[Any, str], dict[str, torch.Tensor]] | None = None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# GPT-2
-# ---------------------------------------------------------------------------------------------------------------------
-
-#: All that ACT2FN of transformers 5.23.0 offers: gelu, gelu_10, gelu_fast, gelu_new, gelu_python, gelu_pytorch_tanh,
-#: gelu_python_tanh, gelu_accurate, hardswish, laplace, leaky_relu, linear, mish, quick_gelu, relu, relu2, relu6, sigmoid,
-#: silu, sqrtsoftplus, swish, tanh, prelu, xielu. Left out: prelu and xielu, which carry trained parameters of their own
-#: that no GPT-2 checkpoint has. There is no elu.
-GPT2_ACTIVATIONS = [
-    "gelu_new", "gelu", "relu", "silu", "swish", "tanh", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "sigmoid",
-    "mish", "relu2", "leaky_relu", "relu6", "linear", "hardswish", "laplace", "gelu_10", "gelu_python",
-    "gelu_python_tanh", "gelu_accurate", "sqrtsoftplus",
-]  # fmt: skip
-
-
-def gpt2_config(vocab: int, positions: int, embed: int, layers: int, heads: int, act: str, **more: Any) -> dict[str, Any]:
-    return dict(vocab_size=vocab, n_positions=positions, n_embd=embed, n_layer=layers, n_head=heads,
-                activation_function=act, **more)  # fmt: skip
-
-
-def gpt2_fixtures() -> list[Recipe]:
-    """The committed variants, each small, together covering every setting that changes GPT-2's arithmetic or files."""
-    c = gpt2_config
-    old = {"n_ctx": 31, "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
-           "predict_special_tokens": True}  # fmt: skip
-    recipes = [
-        Recipe("plain", "gpt2", 1, c(101, 48, 24, 2, 4, "gelu_new")),
-        Recipe("odd-sizes", "gpt2", 2, c(77, 37, 21, 2, 3, "gelu", n_inner=37), pad="distinct",
-               storage=Storage(full_config=False)),
-        Recipe("unscaled-attention", "gpt2", 3, c(83, 29, 20, 2, 4, "relu", n_inner=50, scale_attn_weights=False), gain=0.8),
-        Recipe("inverse-layer-scale", "gpt2", 4, c(59, 33, 14, 4, 2, "silu", n_inner=31, reorder_and_upcast_attn=True,
-                                                    scale_attn_by_inverse_layer_idx=True), pad="zero", gain=1.3),
-        Recipe("untied-head", "gpt2", 5, c(83, 40, 18, 2, 3, "gelu_pytorch_tanh", tie_word_embeddings=False), pad="eos"),
-        Recipe("original-names", "gpt2", 6, c(89, 31, 16, 2, 4, "gelu_new"), generation=None, legacy_config=old,
-               storage=Storage(prefix=False, buffers="float32", full_config=False)),
-        Recipe("original-names-uint8", "gpt2", 7, c(61, 23, 15, 2, 3, "gelu_fast"), profile="brief",
-               storage=Storage(prefix=False, buffers="uint8")),
-        Recipe("bfloat16", "gpt2", 8, c(107, 35, 20, 2, 2, "quick_gelu"), storage=Storage(dtype="bfloat16")),
-        Recipe("float16", "gpt2", 9, c(87, 34, 18, 2, 2, "tanh"), storage=Storage(dtype="float16"), pad="distinct",
-               gradients=False),
-        Recipe("float64", "gpt2", 10, c(71, 27, 15, 3, 5, "sigmoid"), storage=Storage(dtype="float64"), gradients=False),
-        Recipe("sharded", "gpt2", 11, c(91, 39, 21, 2, 7, "mish", n_inner=45), storage=Storage(shards=4, repeat_head=True), eos=2),
-        Recipe("end-token-list", "gpt2", 12, c(53, 45, 16, 2, 2, "gelu_python"), eos=3, pad="zero", gradients=False),
-        Recipe("two-token-vocabulary", "gpt2", 13, c(2, 13, 3, 1, 1, "relu6", n_inner=1), eos=0, profile="brief",
-               gain=1.6),
-        Recipe("one-layer-one-head", "gpt2", 14, c(59, 26, 16, 1, 1, "leaky_relu", n_inner=7), eos=1,
-               generation={"_from_model_config": True}),
-        Recipe("large-epsilon", "gpt2", 15, c(67, 30, 15, 2, 3, "relu2", layer_norm_epsilon=0.3), pad="distinct"),
-        Recipe("larger-vocabulary", "gpt2", 16, c(1031, 16, 66, 1, 6, "gelu_accurate", n_inner=33), gradients=False,
-               profile="brief", storage=Storage(dtype="bfloat16")),
-        Recipe("own-settings", "gpt2", 17, c(73, 44, 18, 2, 3, "swish"), eos=2, pad="distinct", gradients=False,
-               generation={"repetition_penalty": 1.2, "max_length": 21, "no_repeat_ngram_size": 3, "do_sample": True,
-                           "temperature": 0.7, "top_k": 17, "top_p": 0.92}),
-        Recipe("own-beams", "gpt2", 18, c(69, 41, 18, 2, 2, "hardswish"), eos=1, gradients=False,
-               generation={"num_beams": 3, "early_stopping": True, "length_penalty": 0.6, "max_new_tokens": 11,
-                           "min_new_tokens": 2}),
-        Recipe("no-end-token", "gpt2", 19, c(57, 28, 14, 2, 2, "gelu_10", layer_norm_epsilon=1e-12), eos=0,
-               pad="distinct"),
-    ]  # fmt: skip
-    # Where the settings come from: an existing generation_config.json hides config.json's end token; without that file
-    # config.json's own generation settings count, task_specific_params never.
-    recipes += [
-        Recipe("end-token-in-config-only", "gpt2", 30, c(47, 25, 12, 2, 3, "linear", n_inner=13), profile="brief",
-               generation={"repetition_penalty": 1.1}, generation_ids=False),
-        Recipe("settings-in-config", "gpt2", 31, c(49, 27, 12, 1, 2, "laplace", n_inner=11), profile="brief",
-               pad="distinct", generation=None, legacy_config=old | {"n_ctx": 27, "no_repeat_ngram_size": 2,
-                                                                   "repetition_penalty": 1.3, "max_length": 19}),
-    ]  # fmt: skip
-    rest = [a for a in GPT2_ACTIVATIONS if a not in {r.config["activation_function"] for r in recipes}]
-    for index, act in enumerate(rest):
-        recipes.append(Recipe(f"activation-{act.replace('_', '-')}", "gpt2", 40 + index,
-                              c(31 + 2 * index, 17, 10, 2, 2, act, n_inner=13), profile="brief"))  # fmt: skip
-    return recipes
-
-
-def gpt2_sample(rng: random.Random, index: int) -> Recipe:
-    """A random GPT-2: odd sizes, every setting at random."""
-    head_dim, heads = rng.choice([1, 2, 3, 5, 7, 8, 9, 16, 17]), rng.choice([1, 1, 2, 3, 4, 5])
-    while not 3 <= head_dim * heads <= 64:
-        head_dim, heads = rng.choice([3, 5, 7, 16]), rng.choice([1, 2, 3, 4])
-    embed = head_dim * heads
-    unscaled = rng.random() < 0.25
-    config = gpt2_config(
-        vocab=rng.choice([11, 13, 31, 53, 64, 97, 131, 257, 401, 683, rng.randrange(11, 701)]),
-        positions=rng.randrange(13, 97),
-        embed=embed,
-        layers=rng.randint(1, 4),
-        heads=heads,
-        act=GPT2_ACTIVATIONS[index % len(GPT2_ACTIVATIONS)],
-        n_inner=rng.choice([None, None, 1 + rng.randrange(2 * embed), 4 * embed + 1, 8 * rng.randint(1, 12)]),
-        layer_norm_epsilon=rng.choice([1e-5, 1e-5, 1e-6, 1e-3, 0.1, 1.0]),
-        scale_attn_weights=not unscaled,
-        scale_attn_by_inverse_layer_idx=rng.random() < 0.3,
-        reorder_and_upcast_attn=rng.random() < 0.3,
-        tie_word_embeddings=rng.random() < 0.7,
-    )
-    generation: dict[str, Any] | None = {}
-    if rng.random() < 0.15:
-        generation = None
-    elif rng.random() < 0.4:
-        options = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 3, "max_length": config["n_positions"] - 1,
-                   "max_new_tokens": 7, "min_length": 5, "min_new_tokens": 3, "temperature": 0.8, "top_k": 9,
-                   "top_p": 0.9, "length_penalty": 1.5, "num_beams": 2, "early_stopping": "never",
-                   "do_sample": True, "suppress_tokens": [3, 5], "begin_suppress_tokens": [1],
-                   "bad_words_ids": [[2, 4], [6]], "renormalize_logits": True}  # fmt: skip
-        generation = {key: options[key] for key in rng.sample(sorted(options), rng.randint(1, 4))}
-    bare = rng.random() < 0.25 and config["tie_word_embeddings"]
-    storage = Storage(
-        dtype=rng.choice(["float32", "float32", "float32", "bfloat16", "float16", "float64"]),
-        prefix=not bare,
-        buffers=rng.choice([None, "float32", "uint8"]) if rng.random() < 0.4 else None,
-        shards=rng.choice([1, 1, 1, 2, 5]),
-        full_config=rng.random() < 0.5,
-    )
-    return Recipe(f"{index:03d}-{config['activation_function'].replace('_', '-')}", "gpt2", 0, config, storage,
-                  eos=rng.choice([0, 1, 1, 1, 2, 3]), pad=rng.choice(["absent", "zero", "distinct", "eos"]),
-                  generation=generation, gain=rng.uniform(0.7, 1.0) if unscaled else rng.uniform(0.8, 1.5))  # fmt: skip
-
-
-def gpt2_buffers(config: Any, kind: str) -> dict[str, torch.Tensor]:
-    """The causal masks that GPT-2 checkpoints of 2019 to 2023 carry; they hold nothing that is learnt."""
-    n = config.n_positions
-    mask = torch.tril(torch.ones(n, n)).view(1, 1, n, n).to(getattr(torch, kind))
-    return {f"h.{i}.attn.{name}": value.clone() for i in range(config.n_layer)
-            for name, value in (("bias", mask), ("masked_bias", torch.tensor(-1e4)))}  # fmt: skip
-
-
-FAMILIES: dict[str, Family] = {
-    "gpt2": Family("gpt2", gpt2_fixtures, gpt2_sample, prefix="transformer.", legacy_buffers=gpt2_buffers),
-}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -267,8 +96,11 @@ def random_weights(model: torch.nn.Module, seed: int, gain: float) -> None:
                 if id(parameter) in seen:
                     continue
                 seen.add(id(parameter))
-                if parameter.dim() == 1:
-                    noise(parameter, 0.3, mean=0.0 if "bias" in name else 1.0)
+                if "norm" in type(module).__name__.lower():
+                    # Most norms start as ones; Gemma's, which add one, as zeros.
+                    noise(parameter, 0.3, mean=float(parameter.mean()))
+                elif parameter.dim() == 1:
+                    noise(parameter, 0.3)
                 elif parameter.shape[0] == getattr(model.config, "vocab_size", 0):
                     noise(parameter, 1.0)
                     parameter.mul_(2.5 / parameter.norm(dim=1, keepdim=True))
@@ -291,16 +123,33 @@ def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def as_saved(model: Any) -> dict[str, torch.Tensor]:
+    """The parameters as `save_pretrained` names and cuts them: heads renamed, experts apart, a tied head left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        return load_file(Path(folder) / "model.safetensors")
+
+
+def gradients_as_saved(model: Any) -> dict[str, torch.Tensor]:
+    """The gradients, named and cut as the parameters are in files."""
+    holder = copy.deepcopy(model)
+    holder.__dict__.pop("forward", None)
+    with torch.no_grad():
+        for parameter, source in zip(holder.parameters(), model.parameters()):
+            parameter.copy_(torch.zeros_like(source) if source.grad is None else source.grad)
+    order = {name: place for place, (name, _) in enumerate(model.named_parameters())}
+    return dict(sorted(as_saved(holder).items(), key=lambda item: order.get(item[0], len(order))))
+
+
 def write_weights(folder: Path, recipe: Recipe, model: torch.nn.Module) -> None:
     """Stores the state as the recipe asks: type, names, buffers, shards."""
     family, storage = FAMILIES[recipe.family], recipe.storage
-    tied = model.config.tie_word_embeddings
     dtype = getattr(torch, storage.dtype)
-    state = {name: value.to(dtype).contiguous().clone() for name, value in model.state_dict().items()
-             if not (tied and name == "lm_head.weight") or storage.repeat_head}  # fmt: skip
-    if storage.buffers:
-        prefix = family.prefix
-        state |= {prefix + name: value for name, value in family.legacy_buffers(model.config, storage.buffers).items()}
+    state = {name: value.to(dtype).contiguous().clone() for name, value in as_saved(model).items()}
+    if storage.repeat_head and family.head not in state:
+        state[family.head] = model.get_output_embeddings().weight.detach().to(dtype).clone()
+    if storage.buffers and family.legacy_buffers:
+        state |= family.legacy_buffers(model.config, storage.buffers)
     if not storage.prefix:
         state = {name.removeprefix(family.prefix): value for name, value in state.items()}
     names = sorted(state)
@@ -328,6 +177,18 @@ def write_configs(folder: Path, recipe: Recipe, config: Any, eos: list[int], pad
     fields = json.loads(config.to_json_string(use_diff=not recipe.storage.full_config))
     fields = {k: v for k, v in fields.items() if not k.startswith("_")}
     fields["eos_token_id"], fields["dtype"] = eos_field, recipe.storage.dtype
+    if recipe.family != "gpt2":  # most families' own special tokens lie beyond a tiny vocabulary
+        fields |= {"bos_token_id": config.bos_token_id, "pad_token_id": pad}
+        fields |= {k: recipe.config[k] for k in recipe.config if k.startswith("_")}
+        if not recipe.storage.full_config:
+            defaults = type(config)()
+            given = {k for k, v in recipe.config.items() if not hasattr(defaults, k) or getattr(defaults, k) != v}
+            given |= {config.attribute_map.get(k, k) for k in given}  # the name in files
+            kept = given | {"architectures", "bos_token_id", "dtype", "eos_token_id", "model_type", "pad_token_id",
+                            "rope_parameters", "transformers_version"}  # fmt: skip
+            fields = without_defaults(recipe.family, {k: v for k, v in fields.items() if k in kept})
+    if recipe.storage.old_spelling:
+        fields = old_spelling(recipe.family, fields, recipe.storage.full_config)
     write_json(folder / "config.json", dict(sorted((fields | recipe.legacy_config).items())))
     if recipe.generation is None:
         return
@@ -338,16 +199,72 @@ def write_configs(folder: Path, recipe: Recipe, config: Any, eos: list[int], pad
     write_json(folder / "generation_config.json", dict(sorted(settings.items())))
 
 
+class KeepDouble(TorchFunctionMode):
+    """Float64 stays float64 where a model asks for float32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], torch.Tensor) and args[0].dtype == torch.float64:
+            if func is torch.Tensor.float:
+                return args[0]
+            args = (args[0], *(torch.float64 if a is torch.float32 else a for a in args[1:]))
+            kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in kwargs.items()}
+        return func(*args, **kwargs)
+
+
+#: The smallest distance, since it was last set to infinity, between an expert that was chosen and one that was not.
+routing = {"margin": math.inf}
+
+
+def watch_routing(model: Any) -> None:
+    def note(module: Any, _inputs: Any, output: Any) -> None:
+        logits = output[0].detach().sort(dim=-1, descending=True).values
+        if module.top_k < logits.shape[-1]:
+            gap = float((logits[:, module.top_k - 1] - logits[:, module.top_k]).min())
+            routing["margin"] = min(routing["margin"], gap)
+
+    for module in model.modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            module.register_forward_hook(note)
+
+
+def forget_lengths(model: Any) -> None:
+    """Dynamic rotary frequencies remember the longest sequence that a model object has seen: each case starts anew."""
+    for module in model.modules():
+        if getattr(module, "rope_type", None) == "dynamic":
+            module.inv_freq = module.original_inv_freq.clone()
+            module.max_seq_len_cached = module.original_max_seq_len
+
+
 def load(folder: Path) -> tuple[Any, Any]:
     """The model of a folder in float32, and the same weights in float64."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
-    return model, copy.deepcopy(model).double()
+    family = FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]]
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True,
+                                                 attn_implementation=family.attention,
+                                                 experts_implementation="eager").eval()  # fmt: skip
+    model64 = copy.deepcopy(model).double()
+    forward = model64.forward
+
+    @functools.wraps(forward)
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        with KeepDouble():
+            return forward(*args, **kwargs)
+
+    model64.forward = kept
+    watch_routing(model)
+    return model, model64
+
+
+def logits_of(model: Any, ids: list[int]) -> torch.Tensor:
+    forget_lengths(model)
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0]
 
 
 def choose_end_tokens(model: Any, recipe: Recipe, rng: random.Random) -> list[int]:
     """Tokens that greedy continuations reach, but rarely in the first steps: generation really ends by them, later."""
     counts: Counter[int] = Counter()
-    vocab, context = model.config.vocab_size, model.config.n_positions
+    vocab, context = model.config.vocab_size, recipe.context
     for _ in range(12):
         prompt = random_ids(rng, vocab, min(4, context // 3))
         run = generate(model, prompt, {"do_sample": False, "num_beams": 1, "max_new_tokens": min(10, context - 5),
@@ -364,7 +281,8 @@ def build(recipe: Recipe, folder: Path) -> "Cases":
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "reference").mkdir(parents=True)
     rng = random.Random(f"{recipe.family}/{recipe.name}/{recipe.seed}")
-    config = AutoConfig.for_model(FAMILIES[recipe.family].model_type, **recipe.config)
+    tokens = {} if recipe.family == "gpt2" else {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    config = AutoConfig.for_model(FAMILIES[recipe.family].model_type, **copy.deepcopy(recipe.config), **tokens)
     model = AutoModelForCausalLM.from_config(config)
     random_weights(model, recipe.seed, recipe.gain)
     write_weights(folder, recipe, model)
@@ -376,7 +294,11 @@ def build(recipe: Recipe, folder: Path) -> "Cases":
     pad = {"absent": None, "zero": 0, "distinct": rng.choice(others or [1]), "eos": eos[0] if eos else None}[recipe.pad]
     write_configs(folder, recipe, config, eos, pad)
 
-    cases = Cases(recipe, folder, *load(folder), rng)
+    loaded = load(folder)
+    for name, value in loaded[0].state_dict().items():  # what was drawn must be what transformers reads
+        if not torch.equal(value, model.state_dict()[name].to(getattr(torch, recipe.storage.dtype)).float()):
+            raise SystemExit(f"{folder.name}: transformers does not read {name} as it was written")
+    cases = Cases(recipe, folder, *loaded, rng)
     cases.collect()
     cases.write()
     return cases
@@ -413,6 +335,7 @@ def generate(model: Any, prompt: list[int], settings: dict[str, Any], **more: An
     """`generate` on one prompt, with the settings as keyword arguments and every prompt token attended to."""
     ids = torch.tensor([prompt])
     torch.manual_seed(0)
+    forget_lengths(model)
     with torch.no_grad():
         return model.generate(ids, attention_mask=torch.ones_like(ids), return_dict_in_generate=True, output_scores=True,
                               **settings, **more)  # fmt: skip
@@ -520,6 +443,7 @@ def moved_logits(model: Any, seed: int):
 def decode(model: Any, model64: Any, prompt: list[int], settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Greedy or beam search, checked for decisions that hang on rounding: (fields of the case, what happened)."""
     log: dict[str, Any] = {}
+    routing["margin"] = math.inf
     beams = effective(model, settings, "num_beams", 1)
     if beams > 1:
         with watched_beams(model, end_tokens(model, settings), log):
@@ -532,6 +456,8 @@ def decode(model: Any, model64: Any, prompt: list[int], settings: dict[str, Any]
             best = torch.topk(scores[0], min(2, scores.shape[-1])).values
             if not bool(best[0] > PLACEHOLDER) or (len(best) > 1 and float(best[0] - best[1]) < MARGIN):
                 raise Undecided
+    if routing["margin"] < ROUTING_MARGIN:
+        raise Undecided
     again = generate(model64, prompt, settings)
     if run.sequences.tolist() != again.sequences.tolist():
         raise Undecided
@@ -550,13 +476,14 @@ def next_scores(model: Any, prompt: list[int], settings: dict[str, Any]) -> torc
 
 
 def loss_and_gradients(model: Any, batch: list[list[int]]) -> tuple[float, dict[str, torch.Tensor]]:
-    """Mean cross-entropy of the batch's own tokens, and its gradient by parameter name."""
+    """Mean cross-entropy of the batch's own tokens, and its gradient by the name that files give the parameter."""
     model.zero_grad(set_to_none=True)
+    forget_lengths(model)
     ids = torch.tensor(batch)
     logits = model(ids, use_cache=False).logits
     loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     loss.backward()
-    return loss.item(), {name: p.grad.clone() for name, p in model.named_parameters()}
+    return loss.item(), gradients_as_saved(model)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -569,7 +496,7 @@ class Cases:
 
     def __init__(self, recipe: Recipe, folder: Path, model: Any, model64: Any, rng: random.Random):
         self.recipe, self.folder, self.model, self.model64, self.rng = recipe, folder, model, model64, rng
-        self.vocab, self.context = model.config.vocab_size, model.config.max_position_embeddings
+        self.vocab, self.context, self.reach = model.config.vocab_size, recipe.context, recipe.reach
         self.cases: list[dict[str, Any]] = []
         self.tensors: dict[str, torch.Tensor] = {}
         self.counts: Counter[str] = Counter()
@@ -577,14 +504,24 @@ class Cases:
 
     # -- numbers
 
+    def prompt(self, draw: Callable[[], Any], run: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Draws until no choice of experts hangs on rounding: (what was drawn, what came of it)."""
+        for _ in range(20):
+            routing["margin"] = math.inf
+            drawn = draw()
+            result = run(drawn)
+            if routing["margin"] >= ROUTING_MARGIN:
+                return drawn, result
+        raise Unsteady("no prompt routes clearly")
+
     def prefill(self) -> None:
-        lengths = [1, 2, 7, self.context] + ([min(self.context, 16)] if self.recipe.profile == "full" else [])
+        lengths = {"full": [1, 2, 7, self.context, min(self.context, 16)], "brief": [1, 2, 7, self.context, self.reach],
+                   "small": [1, 5, self.reach]}[self.recipe.profile]  # fmt: skip
         for length in dict.fromkeys(lengths):
             name = f"prefill-{length}"
-            ids = [self.rng.randrange(self.vocab) for _ in range(length)]
-            with torch.no_grad():
-                logits = self.model(torch.tensor([ids])).logits[0]
-                exact = self.model64(torch.tensor([ids])).logits[0]
+            ids, logits = self.prompt(lambda: [self.rng.randrange(self.vocab) for _ in range(length)],
+                                      lambda ids: logits_of(self.model, ids))  # fmt: skip
+            exact = logits_of(self.model64, ids)
             share = float(((logits - exact).abs() / (LOGITS_TOLERANCE * (1 + exact.abs()))).max())
             if share > 0.3:
                 raise Unsteady(f"float32 logits use {share:.0%} of the tolerance")
@@ -596,18 +533,28 @@ class Cases:
                                "token_logprobs": [None] + [logprobs[t, i].item() for t, i in enumerate(ids[1:])]})  # fmt: skip
 
     def layers(self) -> None:
-        ids = random_ids(self.rng, self.vocab, min(9, self.context))
-        with torch.no_grad():
-            states = self.model(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        def run(ids: list[int]) -> Any:
+            forget_lengths(self.model)
+            with torch.no_grad():
+                return self.model(torch.tensor([ids]), output_hidden_states=True).hidden_states
+
+        length = 5 if self.recipe.profile == "small" else 9
+        ids, states = self.prompt(lambda: random_ids(self.rng, self.vocab, min(length, self.context)), run)
         names = [f"layers.hidden.{k}" for k in range(len(states))]
         self.tensors |= {n: s[0].contiguous().clone() for n, s in zip(names, states)}
         self.cases.append({"name": "layers", "input_ids": ids, "hidden_states": names})
 
     def loss(self, name: str, rows: int, length: int) -> None:
-        batch = [random_ids(self.rng, self.vocab, length) for _ in range(rows)]
+        pad = None if self.recipe.family == "gpt2" else self.model.config.pad_token_id
+
+        def draw() -> list[list[int]]:
+            batch = [random_ids(self.rng, self.vocab, length) for _ in range(rows)]
+            # torch.nn.Embedding gives the padding token no gradient; no row holds it.
+            return [[(t + 1) % self.vocab if t == pad else t for t in row] for row in batch]
+
+        batch, (quick, quick_gradients) = self.prompt(draw, lambda batch: loss_and_gradients(self.model, batch))
         case: dict[str, Any] = {"name": name, "input_ids_batch": batch}
         case["loss"], gradients = loss_and_gradients(self.model64, batch)
-        quick, quick_gradients = loss_and_gradients(self.model, batch)
         if abs(quick - case["loss"]) > LOSS_TOLERANCE * abs(case["loss"]):
             raise Unsteady(f"float32 loss {quick} is far from float64's {case['loss']}")
         if self.recipe.gradients and name == "loss":
@@ -629,7 +576,10 @@ class Cases:
             settings = {"do_sample": True} | make(draft)
             if effective(self.model, {}, "num_beams", 1) > 1:
                 settings["num_beams"] = 1
+            routing["margin"] = math.inf
             scores = next_scores(self.model, draft.prompt, settings)
+            if routing["margin"] < ROUTING_MARGIN:
+                continue
             others = [next_scores(self.model64, draft.prompt, settings)]
             for seed in range(3):
                 with moved_logits(self.model, seed):
@@ -652,7 +602,7 @@ class Cases:
             settings = {"do_sample": False} | make(draft)
             # transformers fails when the model's own settings lead beyond the context or stop within the prompt,
             # and when a beam search asks for more candidates than exist.
-            if not draft.length < draft.limit(settings) <= self.context:
+            if not draft.length < draft.limit(settings) <= self.reach:
                 settings["max_new_tokens"] = draft.new(6)
             beams = effective(self.model, settings, "num_beams", 1)
             try:
@@ -686,7 +636,7 @@ class Cases:
     def collect(self) -> None:
         self.prefill()
         self.layers()
-        self.loss("loss", rows=2, length=min(9, self.context))
+        self.loss("loss", rows=2, length=min(5 if self.recipe.profile == "small" else 9, self.context))
         if self.recipe.profile == "full":
             self.loss("loss-long-row", rows=1, length=self.context)
             self.loss("loss-shortest", rows=3, length=2)
@@ -722,7 +672,7 @@ class Draft:
 
     def __init__(self, cases: Cases, length: int):
         self.cases, self.rng, self.vocab = cases, cases.rng, cases.vocab
-        self.context = cases.context
+        self.context, self.reach = cases.context, cases.reach
         self.prompt = random_ids(self.rng, self.vocab, min(length, self.context - 6))
         self.length = len(self.prompt)
         self.room = self.context - self.length
@@ -745,7 +695,11 @@ class Draft:
     def limit(self, settings: dict[str, Any]) -> int:
         new = effective(self.cases.model, settings, "max_new_tokens")
         total = effective(self.cases.model, settings, "max_length")
-        return self.length + new if new else total or min(self.length + 20, self.context)
+        # Without either, transformers adds 20 tokens, up to max_position_embeddings: which may be less than the model can
+        # do, or not be there. Such cases are given a length.
+        bounded = self.reach == self.context and hasattr(self.cases.model.config, "max_position_embeddings")
+        default = min(self.length + 20, self.context) if bounded else self.reach + 1
+        return self.length + new if new else total or default
 
     def new(self, wanted: int) -> int:
         """A number of new tokens that fits."""
@@ -797,6 +751,14 @@ def plan(cases: Cases) -> None:
     def scores(name: str, settings: dict[str, Any] | Callable[[Draft], dict[str, Any]], length: int = 5) -> None:
         cases.scores(f"scores-{name}", settings if callable(settings) else (lambda d: settings), length)
 
+    if cases.recipe.profile == "small":
+        greedy("ngram-2", lambda d: {"max_new_tokens": d.new(12), "no_repeat_ngram_size": 2}, length=3, ends=1)
+        greedy("to-the-end", lambda d: {"max_length": d.reach}, length=cases.context - 7)
+        beams("3", lambda d: {"num_beams": 3, "max_length": d.total(12), "no_repeat_ngram_size": 2,
+                              "early_stopping": True, "num_return_sequences": 3}, ends=1)  # fmt: skip
+        scores("temperature-top-k", {"temperature": 0.7, "top_k": 5})
+        return
+
     # The model's own settings, then lengths.
     greedy("own-settings", lambda d: {})
     if (own.num_beams or 1) > 1:
@@ -815,6 +777,8 @@ def plan(cases: Cases) -> None:
     scores("temperature-top-k", {"temperature": 0.7, "top_k": 5})
     scores("top-p", {"top_k": 0, "top_p": 0.8})
     scores("defaults", {})
+    if cases.recipe.profile == "brief" and cases.recipe.family != "gpt2":
+        greedy("to-the-end", lambda d: {"max_length": d.reach}, length=cases.context - 7)
     if not full:
         return
 
@@ -966,6 +930,7 @@ def check_folder(folder: Path) -> tuple[int, list[str]]:
         name, settings = case["name"], case.get("generation_config", {})
         ids = torch.tensor([case["input_ids"]]) if "input_ids" in case else None
         if "logits" in case or "hidden_states" in case:
+            forget_lengths(model)
             with torch.no_grad():
                 out = model(ids, output_hidden_states=True)
             if "logits" in case:

@@ -12,7 +12,7 @@ package enum FolderEntry: Equatable {
 /// The damage is of the kinds that occur (cut downloads, flipped bits, mixed-up files) and of those that are made
 /// on purpose (lengths, offsets and extents that lie).
 package struct CorruptionGenerator {
-  private var random: SeededGenerator
+  var random: SeededGenerator
 
   package init(seed: UInt64) { random = SeededGenerator(seed: seed) }
 
@@ -45,7 +45,9 @@ package struct CorruptionGenerator {
       folder[name] = .pipe
       return ("\(name) is a pipe", folder)
     default:
-      let (fault, damaged) = name.hasSuffix(".safetensors") ? safetensors(bytes) : json(bytes)
+      let (fault, damaged) =
+        name.hasSuffix(".safetensors")
+        ? safetensors(bytes) : name.hasSuffix(".gguf") ? gguf(bytes) : json(bytes)
       folder[name] = .file(damaged)
       return ("\(name): \(fault)", folder)
     }
@@ -200,11 +202,11 @@ package struct CorruptionGenerator {
 
   // MARK: Pieces
 
-  private mutating func pick<Element>(_ elements: [Element]) -> Element {
+  mutating func pick<Element>(_ elements: [Element]) -> Element {
     elements[Int.random(in: 0..<elements.count, using: &random)]
   }
 
-  private mutating func near(_ length: UInt64) -> UInt64 {
+  mutating func near(_ length: UInt64) -> UInt64 {
     length &+ UInt64(bitPattern: Int64.random(in: -16...16, using: &random))
   }
 
@@ -226,7 +228,7 @@ package struct CorruptionGenerator {
     return stride(from: 0, to: quotes.count - 1, by: 2).map { quotes[$0] + 1..<quotes[$0 + 1] }
   }
 
-  private static func replace(_ bytes: [UInt8], _ range: Range<Int>, with new: [UInt8]) -> [UInt8] {
+  static func replace(_ bytes: [UInt8], _ range: Range<Int>, with new: [UInt8]) -> [UInt8] {
     Array(bytes[..<range.lowerBound] + new + bytes[range.upperBound...])
   }
 }

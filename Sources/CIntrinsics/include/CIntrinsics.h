@@ -1,5 +1,7 @@
 #pragma once
 #include "Affinity.h"
 #include "Processor.h"
+#include "Products.h"
+#include "Rename.h"
 #include "Spin.h"
 #include "Vector.h"

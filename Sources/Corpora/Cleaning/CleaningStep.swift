@@ -1,6 +1,8 @@
 import Tokenizers
 
-/// One way to clean a text. Steps are applied in the order in which they stand here.
+/// One way to clean a text.
+///
+/// Steps are applied in the order in which they stand here.
 public enum CleaningStep: String, Sendable, CaseIterable {
   /// Bytes that are no UTF-8 become U+FFFD. Without this step they are an error.
   case repair

@@ -72,7 +72,7 @@ enum MarkdownCleaning {
     return body.allSatisfy { $0 == first || $0 == 0x20 } && body.count { $0 == first } >= 3
   }
 
-  /// `|---|:-:|`
+  // `|---|:-:|`
   private static func isTableRule(_ body: ArraySlice<UInt8>) -> Bool {
     body.contains(UInt8(ascii: "|")) && body.contains(UInt8(ascii: "-"))
       && body.allSatisfy { "|-: ".utf8.contains($0) }

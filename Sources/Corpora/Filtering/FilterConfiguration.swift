@@ -95,7 +95,9 @@ public struct FilterConfiguration: Sendable, Equatable {
   public var language: ScriptLanguage?
   /// The share of letters that must be of the language's script.
   public var minimumLanguageShare = 0.5
-  /// Documents that hold one of these are removed. Letters of scripts with spaces are matched as whole words, without
+  /// Documents that hold one of these are removed.
+  ///
+  /// Letters of scripts with spaces are matched as whole words, without
   /// regard to case.
   public var forbiddenWords: [String] = []
   /// Where there are any, only documents that hold one of these are kept.

@@ -181,7 +181,9 @@ struct LineRules {
     0x061F, 0x06D4,
   ]
 
-  /// The text without the lines that break a rule; `nil` when it stays. Blank lines between those that stay are kept.
+  /// The text without the lines that break a rule; `nil` when it stays.
+  ///
+  /// Blank lines between those that stay are kept.
   func apply(to text: UnsafeBufferPointer<UInt8>, _ removed: inout Int) -> [UInt8]? {
     guard minimumWords != nil || wantsPunctuation || removesScripts else { return nil }
     var kept: [Slice<UnsafeBufferPointer<UInt8>>] = []

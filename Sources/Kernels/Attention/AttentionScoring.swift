@@ -74,7 +74,8 @@ private func powerOf(_ base: Float, _ exponent: Int) -> Float {
 /// The nearest number that a bfloat16 holds, ties to even.
 private func roundedToBFloat16(_ x: Float) -> Float {
   let bits = x.bitPattern
-  return Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000)  // Safe: finite, far from overflow.
+  // Safe: a finite number, far from overflow.
+  return Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000)
 }
 
 /// Turns a row of products into scores: cap, then bias.

@@ -8,6 +8,7 @@ public final class BLASEngine: ComputeEngine {
   public var threadCount: Int { pool.threadCount }
 
   private let pool: WorkerPool
+  private let scratch = ScratchMemory()
 
   /// Starts the threads.
   /// - Parameter threadCount: the caller's thread included; by default one per core that the process may use.
@@ -60,6 +61,9 @@ public final class BLASEngine: ComputeEngine {
       x.rows == y.rows && x.columns == weight.inputs && y.columns == weight.outputs,
       "(\(x.rows), \(x.columns)) × (\(weight.inputs), \(weight.outputs)) into (\(y.rows), \(y.columns))")
     guard x.rows > 0 else { return }
+    if case .packed(let packed) = weight.storage {
+      return linear(x, packed, bias: weight.bias, into: y, epilogue: epilogue)
+    }
     if x.rows <= fewRowsLimit {
       switch weight.layout {
       case .outputMajor: return fewRowsOutputMajor(x, weight, into: y, epilogue: epilogue)
@@ -142,6 +146,22 @@ public final class BLASEngine: ComputeEngine {
 
   /// Weights that one task of a few rows reads: 256 KiB, long enough for the prefetchers, short enough to share out.
   private static let stretch = 1 << 16
+
+  /// The same with packed weights, whose products are this engine's own.
+  private func linear(
+    _ x: MatrixView, _ weight: PackedWeight, bias: UnsafePointer<Float>?, into y: MutableMatrixView,
+    epilogue: LinearEpilogue
+  ) {
+    var first = 0
+    for part in weight.parts {
+      let start = first
+      packedProduct(
+        x, part, roundsActivations: weight.roundsActivations, into: y.columns(start..<start + part.outputs),
+        accumulate: epilogue == .add, pool: pool, scratch: scratch
+      ) { out, column in finish(out, bias.map { $0 + start + column }, epilogue) }
+      first += part.outputs
+    }
+  }
 
   /// The part of a product that one task computes: enough to keep a GEMM efficient, few enough to share out.
   ///

@@ -12,16 +12,35 @@ public struct LinearWeight: @unchecked Sendable {
     case inputMajor
   }
 
-  /// The matrix, in the order `layout` names.
-  public let values: UnsafePointer<Float>
+  /// Where the elements are, and in what form.
+  public enum Storage: @unchecked Sendable {
+    /// Floats in the order of the layout.
+    case floats(UnsafePointer<Float>, Layout)
+    /// Compact matrices whose outputs follow one another.
+    case packed(PackedWeight)
+  }
+
+  /// The matrix.
+  public let storage: Storage
   /// (outputs), or nothing.
   public let bias: UnsafePointer<Float>?
   /// Channels in.
   public let inputs: Int
   /// Channels out.
   public let outputs: Int
-  /// The order of the matrix in memory.
-  public let layout: Layout
+
+  /// The matrix as floats, in the order `layout` names.
+  /// - Precondition: it is not packed.
+  public var values: UnsafePointer<Float> {
+    guard case .floats(let values, _) = storage else { preconditionFailure("a packed weight has no floats") }
+    return values
+  }
+
+  /// The order of the matrix; a packed one reads as (outputs, inputs).
+  public var layout: Layout {
+    guard case .floats(_, let layout) = storage else { return .outputMajor }
+    return layout
+  }
 
   /// Describes a map in memory.
   /// - Precondition: both extents are positive.
@@ -29,10 +48,52 @@ public struct LinearWeight: @unchecked Sendable {
     values: UnsafePointer<Float>, bias: UnsafePointer<Float>? = nil, inputs: Int, outputs: Int, layout: Layout
   ) {
     precondition(inputs > 0 && outputs > 0, "a map from \(inputs) to \(outputs) channels")
-    self.values = values
+    storage = .floats(values, layout)
     self.bias = bias
     self.inputs = inputs
     self.outputs = outputs
-    self.layout = layout
+  }
+
+  /// Describes a map whose matrix is packed, and keeps it.
+  public init(_ packed: PackedWeight, bias: UnsafePointer<Float>? = nil) {
+    storage = .packed(packed)
+    self.bias = bias
+    inputs = packed.inputs
+    outputs = packed.outputs
+  }
+}
+
+/// A matrix in compact types: one part, or several whose outputs follow one another (queries, keys and values may differ).
+public struct PackedWeight: Sendable {
+  /// The parts, in the order of their outputs.
+  public let parts: [PackedMatrix]
+  /// Whether bfloat16 meets activations that are rounded to bfloat16 too, where the build has the instruction; otherwise it is
+  /// widened and the products are those of floats.
+  public let roundsActivations: Bool
+
+  /// Channels in.
+  public var inputs: Int { parts[0].inputs }
+  /// Channels out.
+  public var outputs: Int { parts.reduce(0) { $0 + $1.outputs } }
+  /// Bytes in memory.
+  public var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
+
+  /// Puts parts together.
+  /// - Precondition: there is at least one, and all have the same inputs.
+  public init(_ parts: [PackedMatrix], roundsActivations: Bool = false) {
+    precondition(!parts.isEmpty && parts.allSatisfy { $0.inputs == parts[0].inputs }, "parts of one matrix")
+    self.parts = parts
+    self.roundsActivations = roundsActivations
+  }
+
+  /// One row as floats.
+  /// - Parameter row: (inputs).
+  public func copyRow(_ index: Int, into row: UnsafeMutablePointer<Float>) {
+    var first = 0
+    for part in parts {
+      if index < first + part.outputs { return part.copyRow(index - first, into: row) }
+      first += part.outputs
+    }
+    preconditionFailure("row \(index) of a matrix that has \(first)")
   }
 }

@@ -83,6 +83,13 @@ public final class KeyValueCache {
     madvise(base, byteCount, MADV_DONTNEED)
   }
 
+  /// Forgets the positions of a single row from a length on.
+  func truncate(to newLength: Int) {
+    precondition(rowCount <= 1, "one row can be shortened, there are \(rowCount)")
+    precondition((0...length).contains(newLength), "\(newLength) of \(length) positions")
+    if newLength == 0 { removeAll() } else { length = newLength }
+  }
+
   /// Makes room for `count` positions of a single row.
   ///
   /// - Returns: where their keys and values go, and what each of them attends to.

@@ -121,6 +121,13 @@ struct ConfigurationReader {
     }
   }
 
+  /// The elements of a list; `nil` when absent or `null`.
+  func optionalArray(_ name: String) throws -> [JSONValue]? {
+    guard let (_, value) = value([name]) else { return nil }
+    guard let elements = value.array else { throw error(name, "must be a list, is \(value.kind)") }
+    return elements
+  }
+
   /// The fields of an object within the file; `nil` when absent, `null` or empty.
   func section(_ name: String) throws -> ConfigurationReader? {
     guard let (_, value) = value([name]) else { return nil }
@@ -147,12 +154,21 @@ struct ConfigurationReader {
 
   /// Blocks; few enough to list.
   func layerCount(_ names: String..., default fallback: Int) throws -> Int {
+    try count(names, atMost: 16_384) ?? fallback
+  }
+
+  /// Heads; few enough to list for every block.
+  func headCount(_ names: String..., default fallback: Int) throws -> Int {
+    try count(names, atMost: 4096) ?? fallback
+  }
+
+  private func count(_ names: [String], atMost limit: Int) throws -> Int? {
     for name in names {
       guard let count = try optionalInteger(name) else { continue }
-      guard count <= 16_384 else { throw error(name, "must be at most 16384, is \(count)") }
+      guard count <= limit else { throw error(name, "must be at most \(limit), is \(count)") }
       return count
     }
-    return fallback
+    return nil
   }
 
   /// Refuses what no family computes.
@@ -213,8 +229,18 @@ struct ConfigurationReader {
     throw error(name, "\(value.text().prefix(60)) is not supported: \(reason)")
   }
 
-  /// Fields that are there and in none of the given sets.
+  /// Fields that are there and not in the given set.
   func fields(notIn known: Set<String>) -> [String] {
     object.members.map(\.key).filter { !known.contains($0) && !$0.hasPrefix("_") }
+  }
+
+  /// Whether a field that nobody knows could be a setting of the model: a number, a switch that is on, a list.
+  ///
+  /// Text names and describes; what is `null`, off or empty asks for nothing.
+  func mayBeSetting(_ name: String) -> Bool {
+    guard let value = object[name], !value.isNull, value.bool != false, value.string == nil else {
+      return false
+    }
+    return value.array?.isEmpty != true && value.object?.members.isEmpty != true
   }
 }

@@ -144,6 +144,8 @@ public struct Normalization: Sendable, Equatable {
   public var epsilon: Float
   /// Whether there is a β.
   public var hasBias: Bool
+  /// Whether there is a γ; without, rows are normalised and no more.
+  public var hasWeight = true
   /// What is added to γ: 1 where checkpoints hold γ − 1.
   public var offset: Float
   /// Where norms stand.
@@ -265,6 +267,18 @@ extension DecoderConfiguration {
 
   /// The most positions that can be computed at all; nothing where only training sets a limit.
   public var maximumPositions: Int? { learnedPositions?.count }
+
+  /// The longest sequence whose early positions are what they are in shorter ones; nothing where they always are.
+  ///
+  /// Beyond it a sequence that is run in pieces differs from the same one run at once, in transformers as here.
+  public var stableLength: Int? { rotaryEmbeddings.compactMap(\.stableLength).min() }
+
+  /// The length beyond which keys that are cached have to be computed anew, with the frequencies of long sequences.
+  var recomputationLength: Int? {
+    rotaryEmbeddings.compactMap { embedding in
+      if case .longrope(_, _, let context) = embedding.scaling { context } else { nil }
+    }.min()
+  }
 
   /// Bytes of keys and values that one position of one sequence costs.
   public var cacheBytesPerPosition: Int {

@@ -5,14 +5,18 @@ import JSON
 public struct ModelDescription: Sendable {
   /// What the model looks like.
   public let configuration: DecoderConfiguration
-  /// Fields of `config.json` that the family does not know.
+  /// Fields of `config.json` that the family does not know and that say nothing about numbers: they are passed over.
   public let unknownFields: [String]
+  /// Fields of `config.json` that the family does not know and that may change the numbers: such a model is not loaded.
+  public let unknownSettings: [String]
   /// The `config.json` itself.
   public let document: JSONValue
   let family: DecoderFamily
+  private let path: String
 
-  /// Reads a folder's `config.json`.
+  /// Reads a folder's `config.json`, or the metadata of a GGUF file.
   public static func load(from folder: String) throws -> ModelDescription {
+    if GGUFFile.recognises(folder) { return try GGUFModel(path: folder).description() }
     let path = folder.hasSuffix("/") ? folder + "config.json" : folder + "/config.json"
     return try ModelDescription(try JSONDocument.load(path), path: path)
   }
@@ -32,9 +36,26 @@ public struct ModelDescription: Sendable {
     }
     try reader.refuseUnsupportedSettings()
     configuration = try family.configure(reader)
-    unknownFields = reader.fields(notIn: family.knownFields.union(neutralConfigurationFields))
+    let unknown = reader.fields(notIn: family.knownFields.union(neutralConfigurationFields))
+    unknownFields = unknown.filter { !reader.mayBeSetting($0) }
+    unknownSettings = unknown.filter { reader.mayBeSetting($0) }
+    self.path = path
     self.document = document
     self.family = family
+  }
+
+  /// Refuses a model with settings that the family does not know: its numbers would not be what they should be.
+  func refuseUnknownSettings() throws {
+    guard !unknownSettings.isEmpty else { return }
+    throw ConfigurationError(
+      path: path, field: unknownSettings.prefix(5).map(printable).joined(separator: ", "),
+      reason: "unknown to \(configuration.modelType) and may change the numbers; remove it if it does not")
+  }
+
+  /// A name from a file as a message may show it: in one line, and short.
+  private func printable(_ name: String) -> String {
+    let text = name.debugDescription.dropFirst().dropLast()
+    return text.utf8.count > 200 ? text.prefix(100) + "…" : String(text)
   }
 
   /// Values of `model_type` that the engine knows.

@@ -31,8 +31,10 @@ public struct RotaryEmbedding: Sendable, Equatable {
     case longrope(short: [Float], long: [Float], originalContext: Int)
   }
 
-  /// Channels of a head that turn, n; even.
+  /// Channels of a head that turn; even.
   public var dimension: Int
+  /// n of the exponents 2i/n; one less than `dimension` where an odd number of channels was to turn.
+  public var exponentDimension: Int
   /// The base of the geometric series of frequencies.
   public var base: Double
   /// Which channels form pairs.
@@ -44,11 +46,12 @@ public struct RotaryEmbedding: Sendable, Equatable {
 
   /// Describes an embedding.
   public init(
-    dimension: Int, base: Double, pairing: RotaryPairing = .halves, scaling: Scaling = .none,
-    attentionFactor: Double = 1
+    dimension: Int, exponentDimension: Int? = nil, base: Double, pairing: RotaryPairing = .halves,
+    scaling: Scaling = .none, attentionFactor: Double = 1
   ) {
     precondition(dimension > 0 && dimension.isMultiple(of: 2), "\(dimension) rotary channels")
     self.dimension = dimension
+    self.exponentDimension = exponentDimension ?? dimension
     self.base = base
     self.pairing = pairing
     self.scaling = scaling
@@ -71,7 +74,15 @@ public struct RotaryEmbedding: Sendable, Equatable {
     }
   }
 
-  /// The frequency of each pair, (n/2), in `Float` as transformers computes them.
+  /// How long sequences may get where the model was trained for `context` positions.
+  ///
+  /// The dynamic kind exists for what lies beyond; the others count it into the model's context already.
+  public func context(trainedFor context: Int) -> Int {
+    guard case .dynamic(let factor, let original) = scaling, original == context else { return context }
+    return Int(min(Double(context) * max(factor, 1), Double(Int32.max)))
+  }
+
+  /// The frequency of each pair, (dimension/2), in `Float` as transformers computes them.
   ///
   /// - Parameter sequenceLength: positions of the whole sequence so far, the new ones included.
   public func inverseFrequencies(sequenceLength: Int) -> [Float] {
@@ -82,7 +93,8 @@ public struct RotaryEmbedding: Sendable, Equatable {
       return powers(of: base).map { 1 / $0 / Float(factor) }
     case .dynamic(let factor, let context):
       let stretch = factor * Double(max(sequenceLength, context)) / Double(context) - (factor - 1)
-      let exponent = dimension > 2 ? Double(dimension) / Double(dimension - 2) : 1
+      let size = Double(exponentDimension)
+      let exponent = size > 2 ? size / (size - 2) : 1
       return powers(of: base * pow(stretch, exponent)).map { 1 / $0 }
     case .llama3(let factor, let low, let high, let context):
       return powers(of: base).map { power in
@@ -114,7 +126,7 @@ public struct RotaryEmbedding: Sendable, Equatable {
 
   /// base^(2i/n) for each pair i.
   private func powers(of base: Double) -> [Float] {
-    stride(from: 0, to: dimension, by: 2).map { powf(Float(base), Float($0) / Float(dimension)) }
+    stride(from: 0, to: dimension, by: 2).map { powf(Float(base), Float($0) / Float(exponentDimension)) }
   }
 
   /// Fills the cosines and sines of some positions.

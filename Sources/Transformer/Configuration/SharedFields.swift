@@ -21,6 +21,7 @@ func readAttentionShape(
   guard let dimension = given ?? (channels >= heads ? channels / heads : nil) else {
     throw reader.error("num_attention_heads", "\(heads) heads are more than hidden_size = \(channels)")
   }
+  guard dimension <= 65_536 else { throw reader.error("head_dim", "must be at most 65536, is \(dimension)") }
   return AttentionShape(queryHeadCount: heads, keyValueHeadCount: groups, headDimension: dimension)
 }
 
@@ -30,21 +31,37 @@ let rotaryFields: Set<String> = [
   "original_max_position_embeddings",
 ]
 
+/// The share of a head's channels that turn, in families where it may be less than all.
+struct RotaryFraction {
+  /// The field outside `rope_parameters`; inside it is always `partial_rotary_factor`.
+  var field = "partial_rotary_factor"
+  /// Where no field gives it.
+  var fallback: Double
+  /// Whether an odd number of channels is rounded up to whole pairs; else it is an error.
+  var roundsUp = false
+}
+
 /// The rotary embedding, in either spelling: `rope_parameters`, or `rope_theta` with `rope_scaling`.
 ///
 /// - Parameters:
 ///   - headDimension: channels of a head.
 ///   - context: `max_position_embeddings`.
 ///   - defaultBase: where no field gives the base.
-///   - defaultFraction: of a head's channels that turn, where no field gives it.
+///   - baseField: what gives the base outside `rope_parameters`.
+///   - fraction: how the share of channels that turn is given; all turn, whatever the file says, without it.
 ///   - section: the entry of `rope_parameters` to read, where there is one per type of layer.
+///   - readsScaling: whether `rope_scaling` is meant for this embedding.
+///   - defaultOriginalContext: where no field outside `rope_parameters` gives the original context.
+/// - Returns: nothing when no channel turns.
 /// - SeeAlso: `modeling_rope_utils` in Hugging Face transformers 5.23.
 func readRotaryEmbedding(
   _ reader: ConfigurationReader, headDimension: Int, context: Int, defaultBase: Double,
-  defaultFraction: Double = 1, pairing: RotaryPairing = .halves, section: String? = nil
-) throws -> RotaryEmbedding {
+  baseField: String = "rope_theta", fraction: RotaryFraction? = nil, pairing: RotaryPairing = .halves,
+  section: String? = nil, readsScaling: Bool = true, defaultOriginalContext: Int? = nil
+) throws -> RotaryEmbedding? {
   // The older spelling beats the newer, as in transformers.
-  var settings = try reader.section("rope_scaling") ?? reader.section("rope_parameters")
+  var settings = try readsScaling ? reader.section("rope_scaling") : nil
+  settings = try settings ?? reader.section("rope_parameters")
   if let section, let inner = try settings?.section(section) { settings = inner }
 
   func positive(_ name: String) throws -> Double? {
@@ -57,29 +74,43 @@ func readRotaryEmbedding(
     return number
   }
 
-  let base = try positive("rope_theta") ?? reader.positiveNumber("rope_theta", default: defaultBase)
-  let fraction =
-    try positive("partial_rotary_factor")
-    ?? reader.positiveNumber("partial_rotary_factor", default: defaultFraction)
-  let dimension = Int(Double(headDimension) * fraction)
-  guard dimension > 0, dimension.isMultiple(of: 2), dimension <= headDimension else {
+  let base = try positive("rope_theta") ?? reader.positiveNumber(baseField, default: defaultBase)
+  var dimension = headDimension
+  if let fraction {
+    let share =
+      try settings?.optionalNumber("partial_rotary_factor") ?? reader.optionalNumber(fraction.field)
+      ?? fraction.fallback
+    guard (0...1).contains(share) else {
+      throw reader.error(fraction.field, "must be from 0 to 1, is \(share)")
+    }
+    dimension = Int(Double(headDimension) * share)
+  }
+  guard dimension > 0 else { return nil }
+  let pairedDimension = (dimension + 1) / 2 * 2
+  let isOdd = dimension != pairedDimension
+  guard !isOdd || fraction?.roundsUp == true && pairedDimension <= headDimension else {
     throw reader.error(
-      fraction == 1 ? "head_dim" : "partial_rotary_factor",
+      dimension == headDimension ? "head_dim" : "partial_rotary_factor",
       "a rotary embedding turns an even number of a head's \(headDimension) channels, not \(dimension)")
   }
   let type = try settings?.optionalString("rope_type") ?? settings?.optionalString("type") ?? "default"
   // Where the model has a field of its own for the original context, that field counts.
   func originalContext() throws -> Int {
-    try reader.optionalInteger("original_max_position_embeddings")
+    try reader.optionalInteger("original_max_position_embeddings") ?? defaultOriginalContext
       ?? settings?.optionalInteger("original_max_position_embeddings") ?? context
   }
 
-  var embedding = RotaryEmbedding(dimension: dimension, base: base, pairing: pairing)
+  guard !isOdd || ["default", "linear", "dynamic"].contains(type) else {
+    throw reader.error("partial_rotary_factor", "\(dimension) channels do not pair up, as \(type) needs")
+  }
+  var embedding = RotaryEmbedding(
+    dimension: pairedDimension, exponentDimension: dimension, base: base, pairing: pairing)
   switch type {
   case "default": break
   case "linear":
     embedding.scaling = .linear(factor: try required("factor"))
   case "dynamic", "dynamic_ntk", "ntk":
+    guard dimension > 2 else { throw settings!.error("rope_type", "dynamic turns more than 2 channels") }
     embedding.scaling = .dynamic(factor: try required("factor"), originalContext: context)
   case "llama3":
     let low = try required("low_freq_factor")
@@ -134,7 +165,7 @@ func readRotaryEmbedding(
 /// Windows of attention, layer by layer.
 ///
 /// - Parameters:
-///   - defaultWindow: where `sliding_window` is absent; `nil` where the model then uses none.
+///   - defaultWindow: where `sliding_window` is absent; `nil` where the model uses none whatever the file says.
 ///   - usesWindow: whether a layer has one where `layer_types` is absent.
 func readWindows(
   _ reader: ConfigurationReader, into configuration: inout DecoderConfiguration, defaultWindow: Int?,
@@ -169,5 +200,22 @@ func readLayerTypes(_ reader: ConfigurationReader, count: Int) throws -> [LayerT
       throw reader.error(
         "layer_types", "\"\(name)\" is not supported; known: full_attention, sliding_attention")
     }
+  }
+}
+
+/// One window for all layers, or none where the field says `null`.
+func readWindow(
+  _ reader: ConfigurationReader, into configuration: inout DecoderConfiguration, fallback: Int?
+) throws {
+  let window =
+    try reader.optionalInteger("sliding_window") ?? (reader.contains("sliding_window") ? nil : fallback)
+  for layer in 0..<configuration.layerCount { configuration.layers[layer].window = window }
+}
+
+/// Refuses mixtures that no token can be given to, and more experts than can be listed.
+func checkExperts(_ reader: ConfigurationReader, count: Int, perToken: Int) throws {
+  guard count <= 16_384 else { throw reader.error("num_experts", "must be at most 16384, is \(count)") }
+  guard perToken <= count else {
+    throw reader.error("num_experts_per_tok", "is \(perToken), there are only \(count) experts")
   }
 }

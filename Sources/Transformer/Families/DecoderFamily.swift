@@ -24,7 +24,13 @@ struct DecoderFamily: Sendable {
   var buffers: [String] = []
 
   /// Every family, in the order in which help and documents list them.
-  static let all: [DecoderFamily] = [.gpt2, .llama, .qwen2]
+  static let all: [DecoderFamily] = [
+    .gpt2, .gptNeo, .gptNeoX, .gptJ, .opt, .bloom, .gptBigCode, .falcon, .starCoder2, .llama, .mistral,
+    .mixtral,
+    .qwen2, .qwen3, .qwen3MixtureOfExperts, .gemma, .gemma2, .gemma3, .phi, .phi3, .stableLM, .olmo2,
+    .smolLM3,
+    .granite, .cohere,
+  ]
 
   /// The family of a `model_type`.
   static func named(_ modelType: String) -> DecoderFamily? {
@@ -59,6 +65,8 @@ struct WeightDeclaration: Sendable {
     case perGroup
     /// One tensor for all experts, (experts, rows, columns).
     case perExpert
+    /// The weights of one norm per head, (heads, D).
+    case headRows
   }
 
   /// The tensors that are stacked, without prefix and suffix.
@@ -103,7 +111,15 @@ let neutralConfigurationFields: Set<String> = [
   "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params", "tf_legacy_loss",
   "tie_encoder_decoder", "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript",
   "transformers_version", "use_bfloat16", "use_cache", "n_ctx", "gradient_checkpointing_kwargs",
-  "add_cross_attention", "quantization_config",
+  "add_cross_attention", "quantization_config", "cache_implementation", "unsloth_fixed", "ignore_index",
+  "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "classifier_dropout", "dropout",
+  "activation_dropout", "residual_dropout", "embedding_dropout", "resid_dropout", "embed_dropout",
+  "layerdrop",
+  "init_std", "unk_token_id", "use_flash_attn", "is_llama_config", "inference", "per_layer_config", "fsdp",
+  "tokenizer_vocab_size", "predict_special_tokens", "num_labels", "pretraining_tp", "max_sequence_length",
+  "transformers.js_config", "max_new_tokens", "min_new_tokens",
+  "penalty_alpha", "epsilon_cutoff", "eta_cutoff", "min_p", "renormalize_logits", "guidance_scale",
+  "sequence_bias", "low_memory", "max_time", "eos_token_ids", "xla_device",
   // Generation settings that older models keep in config.json.
   "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
   "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",

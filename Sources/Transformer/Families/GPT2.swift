@@ -9,7 +9,7 @@ extension DecoderFamily {
     modelTypes: ["gpt2"],
     configure: { reader in
       let channels = try reader.integer("n_embd", "hidden_size", default: 768)
-      let heads = try reader.integer("n_head", "num_attention_heads", default: 12)
+      let heads = try reader.headCount("n_head", "num_attention_heads", default: 12)
       let layers = try reader.layerCount("n_layer", "num_hidden_layers", default: 12)
       let vocabulary = try reader.integer("vocab_size", default: 50_257)
       let context = try reader.integer("n_positions", "max_position_embeddings", default: 1024)
@@ -47,12 +47,7 @@ extension DecoderFamily {
       "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn",
     ],
     prefixes: ["transformer.", ""],
-    tensors: { _ in
-      [
-        .tokenEmbedding: .init("wte"), .positionEmbedding: .init("wpe"), .finalNorm: .init("ln_f"),
-        .head: .init("lm_head", isPrefixed: false),
-      ]
-    },
+    tensors: { _ in gptTensors },
     layerTensors: { _, _ in
       [
         .attentionNorm: .init("h.{layer}.ln_1"),

@@ -17,32 +17,27 @@ extension DecoderFamily {
     prefixes: ["model.", ""],
     tensors: { _ in llamaTensors },
     layerTensors: { _, _ in llamaLayerTensors },
-    buffers: ["layers.{layer}.self_attn.rotary_emb.inv_freq"])
+    buffers: llamaBuffers)
 
-  /// Qwen2: Llama with biases of queries, keys and values, and windows in its later layers.
+  /// Mistral: Llama whose queries see a window of keys.
   ///
-  /// - SeeAlso: arXiv:2407.10671; `Qwen2ForCausalLM` in Hugging Face transformers.
-  static let qwen2 = DecoderFamily(
-    modelTypes: ["qwen2"],
+  /// - SeeAlso: arXiv:2310.06825; `MistralForCausalLM` in Hugging Face transformers.
+  static let mistral = DecoderFamily(
+    modelTypes: ["mistral"],
     configure: { reader in
       var configuration = try llamaConfiguration(
         reader,
         defaults: LlamaDefaults(
-          vocabulary: 151_936, inner: 22_016, keyValueHeads: 32, context: 32_768, epsilon: 1e-6))
-      configuration.biases.insert(.queryKeyValue)
-      try readWindows(
-        reader, into: &configuration,
-        defaultWindow: try reader.boolean("use_sliding_window", default: false) ? 4096 : nil,
-        usesWindow: { $0 >= (try reader.optionalInteger("max_window_layers", minimum: 0) ?? 28) })
+          inner: 14_336, keyValueHeads: 8, context: 131_072, epsilon: 1e-6, beginOfSequence: 1,
+          endOfSequence: 2))
+      try readWindow(reader, into: &configuration, fallback: 4096)
       return configuration
     },
-    knownFields: llamaFields.union([
-      "use_sliding_window", "sliding_window", "max_window_layers", "layer_types", "use_mrope",
-    ]),
+    knownFields: llamaFields.union(["sliding_window"]),
     prefixes: ["model.", ""],
     tensors: { _ in llamaTensors },
     layerTensors: { _, _ in llamaLayerTensors },
-    buffers: ["layers.{layer}.self_attn.rotary_emb.inv_freq"])
+    buffers: llamaBuffers)
 }
 
 /// What a relative of Llama assumes where its `config.json` is silent.
@@ -56,8 +51,13 @@ struct LlamaDefaults {
   var keyValueHeads: Int?
   var headDimension: Int?
   var context: Int
+  var epsilonField = "rms_norm_eps"
   var epsilon: Double
   var base = 10_000.0
+  var fraction: RotaryFraction?
+  var pairing = RotaryPairing.halves
+  var originalContext: Int?
+  var activationField = "hidden_act"
   var activation = "silu"
   var tiesWordEmbeddings = false
   var beginOfSequence: Int?
@@ -70,7 +70,7 @@ func llamaConfiguration(
   _ reader: ConfigurationReader, defaults: LlamaDefaults
 ) throws -> DecoderConfiguration {
   let channels = try reader.integer("hidden_size", default: defaults.channels)
-  let heads = try reader.integer("num_attention_heads", default: defaults.heads)
+  let heads = try reader.headCount("num_attention_heads", default: defaults.heads)
   let groups =
     try reader.optionalInteger("num_key_value_heads")
     ?? (reader.contains("num_key_value_heads") ? heads : defaults.keyValueHeads ?? heads)
@@ -80,22 +80,24 @@ func llamaConfiguration(
   let shape = try readAttentionShape(
     reader, channels: channels, heads: heads, groups: groups, defaultDimension: defaults.headDimension)
   let rotary = try readRotaryEmbedding(
-    reader, headDimension: shape.headDimension, context: context, defaultBase: defaults.base)
+    reader, headDimension: shape.headDimension, context: context, defaultBase: defaults.base,
+    fraction: defaults.fraction, pairing: defaults.pairing, defaultOriginalContext: defaults.originalContext)
   return DecoderConfiguration(
     modelType: try reader.string("model_type", default: ""),
     vocabularySize: vocabulary,
-    contextLength: context,
+    contextLength: rotary?.context(trainedFor: context) ?? context,
     hiddenSize: channels,
     layerCount: layers,
     embeddingSize: channels,
     attention: shape,
     attentionScale: 1 / Float(shape.headDimension).squareRoot(),
-    rotaryEmbeddings: [rotary],
-    layers: [LayerConfiguration](repeating: LayerConfiguration(rotary: 0), count: layers),
+    rotaryEmbeddings: rotary.map { [$0] } ?? [],
+    layers: [LayerConfiguration](
+      repeating: LayerConfiguration(rotary: rotary == nil ? nil : 0), count: layers),
     normalization: .rootMeanSquare(
-      epsilon: Float(try reader.positiveNumber("rms_norm_eps", default: defaults.epsilon))),
+      epsilon: Float(try reader.positiveNumber(defaults.epsilonField, default: defaults.epsilon))),
     feedForwardSize: try reader.integer("intermediate_size", default: defaults.inner),
-    activation: try reader.activation("hidden_act", default: defaults.activation),
+    activation: try reader.activation(defaults.activationField, default: defaults.activation),
     isGated: true,
     tiesWordEmbeddings: try reader.boolean("tie_word_embeddings", default: defaults.tiesWordEmbeddings),
     endOfSequenceTokens: try reader.tokens(
@@ -128,3 +130,6 @@ let llamaLayerTensors: [LayerSlot: WeightDeclaration] = [
   .feedForwardInput: .init("layers.{layer}.mlp.gate_proj", "layers.{layer}.mlp.up_proj"),
   .feedForwardOutput: .init("layers.{layer}.mlp.down_proj"),
 ]
+
+/// Frequencies of rotary embeddings that were saved as if they were weights.
+let llamaBuffers = ["layers.{layer}.self_attn.rotary_emb.inv_freq", "rotary_emb.inv_freq"]

@@ -18,7 +18,7 @@ public enum ActivationPoint: Sendable, Hashable {
   case activated(layer: Int)
   /// The block's output, (R, C).
   case block(layer: Int)
-  /// After the final norm, (R, C).
+  /// After the final norm, (R, C), and after the map to the embedding's channels where there is one.
   case finalNorm
 }
 
@@ -78,7 +78,6 @@ extension Decoder {
     observe: ActivationObserver? = nil
   ) {
     let rows = pass.tokens.count
-    let channels = configuration.hiddenSize
     let shape = configuration.attention
     let placement = configuration.normalization.placement
 
@@ -186,16 +185,15 @@ extension Decoder {
     // logits = cap(s·norm(x)·Wᵀ), for the rows that are asked for
     let wanted = observe == nil ? scored : 0..<rows
     guard !wanted.isEmpty else { return }
-    let normal = normalized(x.rows(wanted), weights.finalNorm, .finalNorm)
-    observe?(.finalNorm, normal.readOnly)
-    guard !scored.isEmpty else { return }
-    var output = normal.rows(scored.lowerBound - wanted.lowerBound..<scored.upperBound - wanted.lowerBound)
+    var output = normalized(x.rows(wanted), weights.finalNorm, .finalNorm)
     if let projection = weights.outputProjection {
       let projected = storage.matrix(.outputProjection, output.rows, projection.outputs)
       engine.linear(output.readOnly, projection, into: projected, epilogue: .store)
       output = projected
     }
-    precondition(output.columns == (weights.outputProjection == nil ? channels : configuration.embeddingSize))
+    observe?(.finalNorm, output.readOnly)
+    guard !scored.isEmpty else { return }
+    output = output.rows(scored.lowerBound - wanted.lowerBound..<scored.upperBound - wanted.lowerBound)
     engine.linear(output.readOnly, weights.head, into: logits, epilogue: .store)
     if configuration.logitScale != 1 { engine.scale(logits, by: configuration.logitScale) }
     if let cap = configuration.logitSoftCap { engine.softCap(logits, cap: cap) }

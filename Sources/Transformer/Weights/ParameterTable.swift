@@ -181,7 +181,8 @@ package struct ParameterTable: Sendable {
   private func norm(
     _ declaration: WeightDeclaration, _ count: Int, hasBias: Bool? = nil, layer: Int = 0
   ) -> [Parameter] {
-    [vector(declaration, count, suffix: declaration.suffix, kind: .normWeight, layer: layer)]
+    guard configuration.normalization.hasWeight else { return [] }
+    return [vector(declaration, count, suffix: declaration.suffix, kind: .normWeight, layer: layer)]
       + (hasBias ?? configuration.normalization.hasBias
         ? [vector(declaration, count, suffix: ".bias", kind: .bias, layer: layer)] : [])
   }
@@ -233,6 +234,10 @@ package struct ParameterTable: Sendable {
       case .stacked:
         return .init(
           tensor: tensor, shape: [count] + trailing, runs: [.init(source: 0, target: start, count: count)])
+      case .headRows:
+        return .init(
+          tensor: tensor, shape: [count / dimension, dimension] + trailing,
+          runs: [.init(source: 0, target: start, count: count)])
       case .perExpert:
         return .init(
           tensor: tensor, shape: [configuration.experts?.count ?? 0, count] + trailing,
@@ -312,8 +317,15 @@ package struct ParameterTable: Sendable {
     let settings = configuration.normalization
     let width = configuration.embeddingSize
 
-    func norm(_ parameters: [Parameter]) throws -> NormalizationWeight? {
-      guard let weight = parameters.first else { return nil }
+    // Stands for γ where the model has none.
+    let ones = FloatBuffer(count: settings.hasWeight ? 0 : configuration.hiddenSize)
+    ones.elements.initialize(repeating: 1)
+    func norm(_ parameters: [Parameter]?) throws -> NormalizationWeight? {
+      guard let parameters else { return nil }
+      guard let weight = parameters.first else {
+        return NormalizationWeight(
+          kind: settings.kind, weight: UnsafePointer(ones.elements.baseAddress!), epsilon: settings.epsilon)
+      }
       return NormalizationWeight(
         kind: settings.kind, weight: try pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
         offset: settings.offset, epsilon: settings.epsilon)
@@ -331,7 +343,7 @@ package struct ParameterTable: Sendable {
 
     let tokenEmbedding = try pointer(parameters(.tokenEmbedding)[0])
     let positionEmbedding = try parameters(.positionEmbedding).first.map(pointer)
-    let embeddingNorm = try norm(parameters(.embeddingNorm))
+    let embeddingNorm = try norm(outside[.embeddingNorm].map { self.parameters(of: .embeddingNorm, $0) })
     let embeddingProjection = try outside[.embeddingProjection].map {
       try linear(self.parameters(of: .embeddingProjection, $0), $0.layout)
     }
@@ -353,6 +365,9 @@ package struct ParameterTable: Sendable {
           outputs: declaration.layout == .outputMajor ? weight[0].rows : weight[0].columns,
           layout: declaration.layout)
       }
+      func blockNorm(_ slot: LayerSlot) throws -> NormalizationWeight? {
+        try norm(declared[slot] == nil ? nil : parameters(slot))
+      }
       func headNorm(_ slot: LayerSlot) throws -> NormalizationWeight? {
         guard let settings = configuration.queryKeyNormalization else { return nil }
         let weights = parameters(slot)
@@ -361,19 +376,19 @@ package struct ParameterTable: Sendable {
           bias: try weights.dropFirst().first.map(pointer),
           offset: settings.offset, epsilon: settings.epsilon)
       }
-      let attentionNorm = try norm(parameters(.attentionNorm))
+      let attentionNorm = try blockNorm(.attentionNorm)
       let queryKeyValue = try linear(.queryKeyValue)
       let queryNorm = try headNorm(.queryNorm)
       let keyNorm = try headNorm(.keyNorm)
       let attentionOutput = try linear(.attentionOutput)
-      let attentionPostNorm = try norm(parameters(.attentionPostNorm))
-      let feedForwardNorm = try norm(parameters(.feedForwardNorm))
+      let attentionPostNorm = try blockNorm(.attentionPostNorm)
+      let feedForwardNorm = try blockNorm(.feedForwardNorm)
       var feedForward: FeedForwardWeights?
       if !configuration.layers[layer].hasExperts {
         feedForward = .dense(
           FeedForwardMaps(input: try linear(.feedForwardInput), output: try linear(.feedForwardOutput)))
       }
-      let feedForwardPostNorm = try norm(parameters(.feedForwardPostNorm))
+      let feedForwardPostNorm = try blockNorm(.feedForwardPostNorm)
       if feedForward == nil {
         let router = try linear(.router)
         let count = configuration.experts?.count ?? 0
@@ -390,7 +405,7 @@ package struct ParameterTable: Sendable {
           feedForwardPostNorm: feedForwardPostNorm))
     }
 
-    let finalNorm = try norm(parameters(.finalNorm))
+    let finalNorm = try norm(outside[.finalNorm].map { self.parameters(of: .finalNorm, $0) })
     let outputProjection = try outside[.outputProjection].map {
       try linear(self.parameters(of: .outputProjection, $0), $0.layout)
     }
@@ -404,6 +419,6 @@ package struct ParameterTable: Sendable {
       head: LinearWeight(
         values: values, bias: bias, inputs: width, outputs: configuration.vocabularySize, layout: .outputMajor
       ),
-      isHeadTied: !hasOwnHead, owners: owners())
+      isHeadTied: !hasOwnHead, owners: owners() + [ones])
   }
 }

@@ -36,8 +36,22 @@ struct WeightLoader {
     }
   }
 
+  /// Checks that the source holds the right tensors and no others, without reading them.
+  func check() throws {
+    try refuseUnexpectedTensors()
+    for parameter in table.parameters { try checkShapes(of: parameter) }
+  }
+
   /// The elements of a parameter as `Float`: in place where the source has them so, else put together once.
   private func elements(of parameter: Parameter) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
+    try checkShapes(of: parameter)
+    if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
+    let buffer = FloatBuffer(count: parameter.count)
+    try copy(parameter, into: buffer.elements)
+    return (UnsafePointer(buffer.elements.baseAddress!), buffer)
+  }
+
+  private func checkShapes(of parameter: Parameter) throws {
     for piece in parameter.pieces {
       guard let shape = source.shape(of: piece.tensor) else {
         throw DecoderError.missingTensor(path: source.path, name: piece.tensor)
@@ -47,10 +61,6 @@ struct WeightLoader {
           path: source.path(of: piece.tensor), name: piece.tensor, shape: shape, expected: piece.shape)
       }
     }
-    if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
-    let buffer = FloatBuffer(count: parameter.count)
-    try copy(parameter, into: buffer.elements)
-    return (UnsafePointer(buffer.elements.baseAddress!), buffer)
   }
 
   /// Copies the rows of a parameter's tensors, whose shapes are right, to their places.

@@ -15,6 +15,7 @@ struct BenchCommand: ParsableCommand {
         inkstone bench --shape gpt2-tiny --engine both -p 16 -n 8 -o json
         inkstone bench --shape gpt2-124m --suite RESULTS
         inkstone bench --shape gpt2-124m --save FOLDER
+        inkstone bench --shape gpt2-124m --train 4x256 -o json
 
       Flags and field names are llama-bench's where it has them; pp512 is a
       prompt of 512 tokens, tg128 the generation of 128, @ d1024 after 1024.
@@ -25,10 +26,14 @@ struct BenchCommand: ParsableCommand {
             position, 2 per weight of the head / length of the prompt.
         tg  rate of reading 256 MiB / bytes read per token: the weights, the
             head, and the cached keys and values.
+        train  SGEMM rate / 6 operations per weight; a step is forward pass,
+            backward pass and AdamW, in float32.
       "of limit" is the median of ratios of neighbouring slices.
 
       Further fields of -o json: "engine", "dtype", "blas_core", "limit_ts",
-      "fraction_of_limit", "fraction_quartiles".
+      "fraction_of_limit", "fraction_quartiles". Of --train: "n_batch", "n_block",
+      "avg_ts", "stddev_ts", "samples_ts", "limit_ts", "fraction_of_limit",
+      "memory_bytes" (weights, gradients, moments, activations, logits).
       """)
 
   /// The engines to measure.
@@ -67,6 +72,12 @@ struct BenchCommand: ParsableCommand {
       .customLong("batch-size"),
     ], help: "Tokens of a prompt that are computed at once.")
   var batch = 512
+
+  @Option(
+    help: ArgumentHelp(
+      "Time training steps of so many sequences of so many tokens, on random weights.",
+      valueName: "BATCHxBLOCK"))
+  var train: String?
 
   @Option(help: "blas, naive (plain scalar loops on one thread) or both, slice by slice in turn.")
   var engine: Engine = .blas
@@ -110,13 +121,22 @@ struct BenchCommand: ParsableCommand {
         throw ValidationError("--suite compares both engines from depth 0; leave out -d, --engine and --save")
       }
     }
-    if save == nil, tests.isEmpty { throw ValidationError("nothing to measure: -p and -n are both 0") }
+    if let train, TrainingTest(train) == nil {
+      throw ValidationError("--train takes a batch and a block such as 4x256, not \"\(train)\"")
+    }
+    if train != nil, suite != nil || save != nil || engine != .blas {
+      throw ValidationError("--train stands alone; leave out --suite, --save and --engine")
+    }
+    if save == nil, train == nil, tests.isEmpty {
+      throw ValidationError("nothing to measure: -p and -n are both 0")
+    }
   }
 
   func run() throws {
     Interruption.install()
     let subject = try BenchSubject(model: model, shape: shape)
     if let save { return try subject.save(to: save) }
+    if let test = train.flatMap({ TrainingTest($0) }) { return try runTraining(subject, test) }
 
     let tests = self.tests
     for test in tests { try ModelBenchmark.check(test, of: subject.description) }
@@ -146,6 +166,38 @@ struct BenchCommand: ParsableCommand {
     }
     let report = ModelReport(model: subject.reported, machine: machine, measurements: measurements)
     try StandardStreams.write(report.text(output))
+    if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// Times training steps.
+  private func runTraining(_ subject: BenchSubject, _ test: TrainingTest) throws {
+    let context = subject.description.configuration.contextLength
+    guard test.block <= context else {
+      throw UsageError(
+        "--train \(test.batch)x\(test.block): the model has \(context) positions; shorten the block")
+    }
+    var records: [JSONValue] = []
+    for count in threads?.numbers ?? [WorkerPool.defaultThreadCount()] where !Interruption.flag.isRaised {
+      StandardStreams.note(
+        "train \(test.batch)x\(test.block), \(count) \(count == 1 ? "thread" : "threads") …\n")
+      let measurement = try TrainingBenchmark.run(
+        test, of: subject.description, limits: MachineLimits(pool: WorkerPool(threadCount: count)),
+        repetitions: repetitions, isInterrupted: { Interruption.flag.isRaised })
+      records.append(measurement.json(model: subject.name))
+    }
+    switch output {
+    case .json: try StandardStreams.write(JSONValue.array(records).text(.indented) + "\n")
+    case .jsonLines: for record in records { try StandardStreams.write(record.text() + "\n") }
+    case .csv, .markdown:
+      let keys = ["model_type", "n_batch", "n_block", "n_threads", "avg_ts", "limit_ts", "fraction_of_limit"]
+      func line(_ cells: [String]) -> String {
+        output == .csv ? cells.joined(separator: ",") + "\n" : "| " + cells.joined(separator: " | ") + " |\n"
+      }
+      var text = line(keys)
+      if output == .markdown { text += line(keys.map { _ in "---" }) }
+      for record in records { text += line(keys.map { record[$0].map { $0.string ?? $0.text() } ?? "" }) }
+      try StandardStreams.write(text)
+    }
     if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
   }
 

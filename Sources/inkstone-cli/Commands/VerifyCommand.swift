@@ -57,10 +57,11 @@ struct VerifyCommand: ParsableCommand {
   func run() throws {
     if let record { return try write(to: record) }
     let reference = try Reference.load(from: self.reference ?? "")
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let folder = try model.resolvedFolder()
+    let model = try LanguageModel.load(from: folder, engine: try engine.makeEngine())
     let verifier = Verifier(
       reference: reference, decoder: model.decoder, tokenizer: model.tokenizer,
-      generationConfiguration: model.generationConfiguration, engine: model.engine)
+      generationConfiguration: model.generationConfiguration, engine: model.engine, folder: folder)
     let report = try verifier.run()
     try StandardStreams.write(json ? report.json.text(.indented) + "\n" : table(report))
     if !report.holds { throw ExitCode(1) }

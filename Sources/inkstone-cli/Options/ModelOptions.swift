@@ -7,7 +7,7 @@ struct ModelOptions: ParsableArguments {
   @Option(
     name: [.customShort("m"), .customLong("model")],
     help: ArgumentHelp(
-      "Model folder in Hugging Face's layout (default: INKSTONE_MODEL).", valueName: "folder"))
+      "Model folder in Hugging Face's layout, or a GGUF file (default: INKSTONE_MODEL).", valueName: "model"))
   var model: String?
 
   /// The folder to load.

@@ -5,7 +5,8 @@ struct ModelInspection {
   let folder: String
   let configuration: DecoderConfiguration
   let unknownFields: [String]
-  let checkpoint: Checkpoint
+  let tensors: [TensorRecord]
+  let files: [String]
   let tokenizerSize: Int?
 
   init(folder: String) throws {
@@ -13,18 +14,27 @@ struct ModelInspection {
     let description = try ModelDescription.load(from: folder)
     configuration = description.configuration
     unknownFields = description.unknownFields
-    checkpoint = try Checkpoint(path: folder)
+    if GGUFFile.recognises(folder) {
+      tensors = try GGUFFile(path: folder).tensors
+      files = [folder]
+    } else {
+      let checkpoint = try Checkpoint(path: folder)
+      tensors = checkpoint.tensors
+      files = checkpoint.files.map(\.path)
+    }
     tokenizerSize = Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder).vocabularySize : nil
   }
 
+  private var elementCount: Int { tensors.reduce(0) { $0 + $1.elementCount } }
+
   /// Bytes of weights per type, in the order of the types' names.
   private var typeBytes: [(type: String, bytes: Int)] {
-    Dictionary(grouping: checkpoint.tensors, by: \.type.rawValue)
+    Dictionary(grouping: tensors, by: \.type.rawValue)
       .map { ($0.key, $0.value.reduce(0) { $0 + $1.byteCount }) }.sorted { $0.0 < $1.0 }
   }
 
   /// Bytes that the weights take once loaded: F32, whatever the file holds.
-  private var weightBytes: Int { 4 * checkpoint.totalElementCount }
+  private var weightBytes: Int { 4 * elementCount }
 
   private var sizes: [(name: String, key: String, value: Int)] {
     [
@@ -46,7 +56,7 @@ struct ModelInspection {
     var lines = [row("family", configuration.modelType)]
     lines += sizes.map { row($0.name, "\($0.value)") }
     lines.append(row("activation", configuration.activation.rawValue))
-    lines.append(row("parameters", "\(checkpoint.totalElementCount)"))
+    lines.append(row("parameters", "\(elementCount)"))
     lines.append(
       row("weight types", typeBytes.map { "\($0.type) \(byteText($0.bytes))" }.joined(separator: ", ")))
     lines.append(row("tokenizer", tokenizerSize.map { "\($0) tokens" } ?? "none"))
@@ -56,12 +66,12 @@ struct ModelInspection {
         "",
         "\(byteText(configuration.cacheBytesPerPosition)) KV cache per position, "
           + "\(byteText(configuration.cacheBytesPerPosition * configuration.contextLength)) at full context"))
-    for file in checkpoint.files { lines.append(row("file", file.path)) }
+    for file in files { lines.append(row("file", file)) }
     for field in unknownFields {
       lines.append(row("warning", "config.json: \(field) is unknown and has no effect"))
     }
     if withTensors {
-      lines += checkpoint.tensors.map { "\($0.name)  \($0.type.rawValue)  \($0.shape)" }
+      lines += tensors.map { "\($0.name)  \($0.type.rawValue)  \($0.shape)" }
     }
     return lines.joined(separator: "\n")
   }
@@ -79,11 +89,11 @@ struct ModelInspection {
               .init(
                 key: "normalization_epsilon", value: .number(Double(configuration.normalization.epsilon))),
             ]))),
-      .init(key: "parameters", value: .integer(checkpoint.totalElementCount)),
+      .init(key: "parameters", value: .integer(elementCount)),
       .init(
         key: "weight_types",
         value: .object(JSONObject(typeBytes.map { .init(key: $0.type, value: .integer($0.bytes)) }))),
-      .init(key: "weight_bytes", value: .integer(checkpoint.totalByteCount)),
+      .init(key: "weight_bytes", value: .integer(tensors.reduce(0) { $0 + $1.byteCount })),
       .init(
         key: "memory",
         value: [
@@ -93,7 +103,7 @@ struct ModelInspection {
             configuration.cacheBytesPerPosition * configuration.contextLength),
         ]),
       .init(key: "tokenizer", value: tokenizerSize.map { .integer($0) } ?? .null),
-      .init(key: "files", value: .array(checkpoint.files.map { .string($0.path) })),
+      .init(key: "files", value: .array(files.map { .string($0) })),
       .init(key: "unknown_fields", value: .array(unknownFields.map { .string($0) })),
     ]
     if withTensors {
@@ -101,7 +111,7 @@ struct ModelInspection {
         .init(
           key: "tensors",
           value: .array(
-            checkpoint.tensors.map { tensor in
+            tensors.map { tensor in
               [
                 "name": .string(tensor.name), "type": .string(tensor.type.rawValue),
                 "shape": .array(tensor.shape.map { .integer($0) }), "file": .string(tensor.path),

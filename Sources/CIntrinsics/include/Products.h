@@ -1,0 +1,142 @@
+// Dot products of bytes and of 16-bit floats within lanes, and the conversions around them.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "Vector.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+typedef unsigned ink_word16 __attribute__((ext_vector_type(16)));
+typedef int8_t ink_sbyte16 __attribute__((ext_vector_type(16)));
+typedef uint8_t ink_byte16 __attribute__((ext_vector_type(16)));
+typedef uint16_t ink_short16 __attribute__((ext_vector_type(16)));
+
+#define INK_INLINE static inline __attribute__((always_inline))
+
+/// Rows that a register tile of 32 outputs holds without spilling.
+#if defined(__AVX512F__)
+enum { ink_tile_rows = 6 };
+#else
+enum { ink_tile_rows = 2 };
+#endif
+
+/// Whether products of bfloat16 pairs are an instruction of this build.
+#if defined(__AVX512BF16__)
+enum { ink_has_bfloat16_dots = 1 };
+#else
+enum { ink_has_bfloat16_dots = 0 };
+#endif
+
+/// sum + Σ a[j]·b[j] over the four bytes of each lane, exactly; a unsigned, b signed: plain C.
+INK_INLINE ink_int16 ink_dot_bytes16_portable(ink_int16 sum, ink_word16 a, ink_word16 b) {
+  for (int j = 0; j < 4; j++) {
+    ink_int16 wide = (ink_int16)(b << (24 - 8 * j)) >> 24;
+    sum += (ink_int16)(a >> (8 * j) & 0xFF) * wide;
+  }
+  return sum;
+}
+
+/// sum + Σ a[j]·b[j] over the four bytes of each lane, exactly; a unsigned, b signed.
+INK_INLINE ink_int16 ink_dot_bytes16(ink_int16 sum, ink_word16 a, ink_word16 b) {
+#if defined(__AVX512VNNI__)
+  return (ink_int16)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVXVNNI__)
+  union { ink_int16 v; __m256i half[2]; } s = {.v = sum}, x = {.v = (ink_int16)a}, y = {.v = (ink_int16)b};
+  for (int i = 0; i < 2; i++) s.half[i] = _mm256_dpbusd_avx_epi32(s.half[i], x.half[i], y.half[i]);
+  return s.v;
+#elif defined(__AVX2__)
+  // Even and odd bytes apart as 16-bit numbers: unlike vpmaddubsw this cannot saturate.
+  union { ink_int16 v; __m256i half[2]; } s = {.v = sum}, x = {.v = (ink_int16)a}, y = {.v = (ink_int16)b};
+  for (int i = 0; i < 2; i++) {
+    __m256i even = _mm256_madd_epi16(
+        _mm256_and_si256(x.half[i], _mm256_set1_epi16(255)),
+        _mm256_srai_epi16(_mm256_slli_epi16(y.half[i], 8), 8));
+    __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(x.half[i], 8), _mm256_srai_epi16(y.half[i], 8));
+    s.half[i] = _mm256_add_epi32(s.half[i], _mm256_add_epi32(even, odd));
+  }
+  return s.v;
+#elif defined(__SSE2__)
+  union { ink_int16 v; __m128i part[4]; } s = {.v = sum}, x = {.v = (ink_int16)a}, y = {.v = (ink_int16)b};
+  for (int i = 0; i < 4; i++) {
+    __m128i even = _mm_madd_epi16(
+        _mm_and_si128(x.part[i], _mm_set1_epi16(255)), _mm_srai_epi16(_mm_slli_epi16(y.part[i], 8), 8));
+    __m128i odd = _mm_madd_epi16(_mm_srli_epi16(x.part[i], 8), _mm_srai_epi16(y.part[i], 8));
+    s.part[i] = _mm_add_epi32(s.part[i], _mm_add_epi32(even, odd));
+  }
+  return s.v;
+#else
+  return ink_dot_bytes16_portable(sum, a, b);
+#endif
+}
+
+/// sum + Σ a[j]·b[j] over the two bfloat16 of each lane. The instruction rounds in its own order and
+/// takes subnormals as 0; without it, each product is added in turn.
+INK_INLINE ink_float16 ink_dot_bfloat16(ink_float16 sum, ink_word16 a, ink_word16 b) {
+#if defined(__AVX512BF16__)
+  return (ink_float16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+  sum = ink_multiply_add16((ink_float16)(a << 16), (ink_float16)(b << 16), sum);
+  return ink_multiply_add16((ink_float16)(a & 0xFFFF0000u), (ink_float16)(b & 0xFFFF0000u), sum);
+#endif
+}
+
+/// a >> n per lane, for n below 32.
+INK_INLINE ink_word16 ink_shift_right16(ink_word16 a, unsigned n) { return a >> n; }
+
+/// Integers as floats, rounded to nearest.
+INK_INLINE ink_float16 ink_int_to_float16(ink_int16 a) { return __builtin_convertvector(a, ink_float16); }
+
+/// Sixteen bytes as floats.
+INK_INLINE ink_float16 ink_bytes_to_float16(const void *source) {
+  ink_byte16 a;
+  memcpy(&a, source, 16);
+  return __builtin_convertvector(__builtin_convertvector(a, ink_int16), ink_float16);
+}
+
+/// Sixteen signed bytes as floats.
+INK_INLINE ink_float16 ink_signed_bytes_to_float16(const void *source) {
+  ink_sbyte16 a;
+  memcpy(&a, source, 16);
+  return __builtin_convertvector(__builtin_convertvector(a, ink_int16), ink_float16);
+}
+
+/// Sixteen binary16 as floats, exactly; subnormals, infinities and NaN too.
+INK_INLINE ink_float16 ink_halves_to_float16(const void *source) {
+#if defined(__AVX512F__)
+  return (ink_float16)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)source));
+#else
+  ink_short16 raw;
+  memcpy(&raw, source, 32);
+  ink_word16 bits = __builtin_convertvector(raw, ink_word16);
+  ink_word16 sign = (bits & 0x8000u) << 16;
+  ink_word16 magnitude = bits & 0x7FFFu;
+  // Shifted into place, the exponent lacks 112, and 112 more where it is all ones. A subnormal is scaled as an integer:
+  // a product of floats would need a subnormal operand.
+  ink_word16 normal = (magnitude << 13) + (112u << 23);
+  ink_word16 special = (magnitude << 13) | (255u << 23);
+  ink_word16 small =
+      (ink_word16)(__builtin_convertvector((ink_int16)magnitude, ink_float16) * 0x1p-24f);
+  ink_int16 isSmall = (ink_int16)(magnitude < 0x400u);
+  ink_int16 isSpecial = (ink_int16)(magnitude >= 0x7C00u);
+  ink_word16 result = (normal & ~(ink_word16)isSmall) | (small & (ink_word16)isSmall);
+  result = (result & ~(ink_word16)isSpecial) | (special & (ink_word16)isSpecial);
+  return (ink_float16)(result | sign);
+#endif
+}
+
+/// The low byte of each lane, to sixteen bytes.
+INK_INLINE void ink_store_bytes16(void *target, ink_int16 a) {
+  ink_sbyte16 bytes = __builtin_convertvector(a, ink_sbyte16);
+  memcpy(target, &bytes, 16);
+}
+
+/// The sum of the lanes.
+INK_INLINE int ink_sum_of_lanes16(ink_int16 a) { return __builtin_reduce_add(a); }
+
+/// The largest lane.
+INK_INLINE unsigned ink_largest_lane16(ink_word16 a) { return __builtin_reduce_max(a); }
+
+/// The larger of two lanes.
+INK_INLINE ink_word16 ink_larger16(ink_word16 a, ink_word16 b) { return __builtin_elementwise_max(a, b); }

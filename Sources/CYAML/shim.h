@@ -1,0 +1,3 @@
+// LibYAML, an event-driven YAML parser. Only the Training target imports this module.
+#pragma once
+#include <yaml.h>

@@ -1,0 +1,57 @@
+/// How a product C (m, n) over k terms is cut into tasks: by its extents alone, so that the number of threads
+/// changes no bit.
+///
+/// Every task is a product of its own. Tiles are as large as leaves each of some threads a share, because a small
+/// product packs its operands for little work.
+struct ProductTiling {
+  /// Rows of C.
+  let m: Int
+  /// Columns of C.
+  let n: Int
+  /// Tiles along the rows.
+  let rowBlocks: Int
+  /// Tiles along the columns.
+  let columnBlocks: Int
+
+  /// Cuts a product.
+  init(m: Int, n: Int, k: Int) {
+    self.m = m
+    self.n = n
+    var rows = max(1, (m + 255) / 256)
+    var columns = max(1, (n + 383) / 384)
+    // Eight tasks keep a few threads busy, where each is worth the call: some two million operations.
+    let wanted = min(8, m * n / 1_000_000 * k + m * n % 1_000_000 * k / 1_000_000)
+    while rows * columns < wanted {
+      let (height, width) = ((m + rows - 1) / rows, (n + columns - 1) / columns)
+      if width >= height, width > 64 {
+        columns *= 2
+      } else if height > 32 {
+        rows *= 2
+      } else {
+        break
+      }
+    }
+    rowBlocks = rows
+    columnBlocks = columns
+  }
+
+  /// How many tasks there are.
+  var count: Int { m > 0 && n > 0 ? rowBlocks * columnBlocks : 0 }
+
+  /// What a task computes; neighbours share their columns.
+  @inline(__always)
+  func tile(_ task: Int) -> (rows: Range<Int>, columns: Range<Int>) {
+    let (column, row) = task.quotientAndRemainder(dividingBy: rowBlocks)
+    return (
+      ProductTiling.part(row, of: rowBlocks, count: m, step: 16),
+      ProductTiling.part(column, of: columnBlocks, count: n, step: 16)
+    )
+  }
+
+  /// One of `parts` nearly equal ranges of `0..<count`, which begin at multiples of `step`; the last may be empty.
+  @inline(__always)
+  static func part(_ index: Int, of parts: Int, count: Int, step: Int) -> Range<Int> {
+    let steps = (count + step - 1) / step
+    return min(count, steps * index / parts * step)..<min(count, steps * (index + 1) / parts * step)
+  }
+}

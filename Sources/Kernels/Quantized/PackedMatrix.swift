@@ -1,0 +1,218 @@
+/// The matrix of a linear map in a compact type, laid out for the products of this engine.
+///
+/// Outputs stand in tiles of 32. A tile is one stream of units, each the blocks of its 32 outputs over the same inputs: first
+/// their scales, then their elements, so that one load of 64 bytes serves 16 outputs × 4 inputs (8 bits), × 2 (16 bits) or × 8
+/// (4 bits). The missing outputs of the last tile are zeros.
+public final class PackedMatrix: @unchecked Sendable {
+  // Safe: nothing writes after `init`.
+
+  /// Outputs of a tile.
+  static let tileOutputs = 32
+
+  /// How elements are encoded.
+  public let type: WeightType
+  /// Channels out; the rows of the file.
+  public let outputs: Int
+  /// Channels in; the columns.
+  public let inputs: Int
+  /// Bytes in memory.
+  public let byteCount: Int
+
+  let bytes: UnsafeMutableRawPointer
+  /// Units of a tile.
+  let units: Int
+
+  /// Tiles, the last perhaps with fewer outputs.
+  var tileCount: Int { (outputs + PackedMatrix.tileOutputs - 1) / PackedMatrix.tileOutputs }
+  /// Bytes of a tile.
+  var tileBytes: Int { units * type.bytesPerUnit }
+
+  /// Packs a matrix.
+  ///
+  /// - Parameters:
+  ///   - pool: threads that share the tiles.
+  ///   - rows: writes the blocks of some outputs, row after row as a file holds them, to memory; called for several ranges at the
+  ///     same time, each range once.
+  /// - Precondition: both extents are positive and blocks divide `inputs`.
+  /// - Throws: the first error of `rows`.
+  public init(
+    type: WeightType, outputs: Int, inputs: Int, pool: WorkerPool,
+    rows: (Range<Int>, UnsafeMutableRawPointer) throws -> Void
+  ) throws {
+    precondition(
+      outputs > 0 && inputs > 0 && inputs.isMultiple(of: type.elementsPerBlock),
+      "a packed map of \(type) from \(inputs) to \(outputs) channels")
+    self.type = type
+    self.outputs = outputs
+    self.inputs = inputs
+    units = (inputs + type.inputsPerUnit - 1) / type.inputsPerUnit
+    let width = PackedMatrix.tileOutputs
+    byteCount = (outputs + width - 1) / width * units * type.bytesPerUnit
+    bytes = .allocate(byteCount: byteCount, alignment: 64)
+
+    let rowBytes = units * type.inputsPerUnit / type.elementsPerBlock * type.bytesPerBlock
+    let fileRowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
+    let failure = FirstFailure()
+    let tasks = min(tileCount, 256)
+    pool.run(tasks) { task in
+      let scratch = UnsafeMutableRawPointer.allocate(byteCount: width * rowBytes, alignment: 64)
+      defer { scratch.deallocate() }
+      for tile in tileCount * task / tasks..<tileCount * (task + 1) / tasks where !failure.hasFailed {
+        let range = tile * width..<min((tile + 1) * width, outputs)
+        // What rows lack, an odd last input and the outputs beyond the last, is zero.
+        scratch.initializeMemory(as: UInt8.self, repeating: 0, count: width * rowBytes)
+        do {
+          try rows(range, scratch)
+        } catch {
+          failure.set(error)
+          return
+        }
+        if fileRowBytes != rowBytes {
+          for row in range.indices.reversed() {
+            let index = row - range.lowerBound
+            (scratch + index * rowBytes).copyMemory(
+              from: scratch + index * fileRowBytes, byteCount: fileRowBytes)
+            (scratch + index * rowBytes + fileRowBytes).initializeMemory(
+              as: UInt8.self, repeating: 0, count: rowBytes - fileRowBytes)
+          }
+        }
+        interleave(scratch, rowBytes: rowBytes, into: bytes + tile * tileBytes)
+      }
+    }
+    if let error = failure.error { throw error }
+  }
+
+  deinit { bytes.deallocate() }
+
+  /// Arranges the rows of one tile.
+  private func interleave(_ rows: UnsafeRawPointer, rowBytes: Int, into tile: UnsafeMutableRawPointer) {
+    let width = PackedMatrix.tileOutputs
+    let unitBytes = type.bytesPerUnit
+    let blockBytes = rowBytes / units
+    for unit in 0..<units {
+      let target = tile + unit * unitBytes
+      for lane in 0..<width {
+        let block = rows + lane * rowBytes + unit * blockBytes
+        /// Copies 16-bit numbers to the lane's place in one row of the unit.
+        func half(_ source: Int, _ offset: Int) {
+          target.storeBytes(
+            of: block.loadUnaligned(fromByteOffset: source, as: UInt16.self), toByteOffset: offset + lane * 2,
+            as: UInt16.self)
+        }
+        func words(_ source: Int, _ offset: Int, _ count: Int, flip: UInt32 = 0) {
+          for word in 0..<count {
+            target.storeBytes(
+              of: block.loadUnaligned(fromByteOffset: source + word * 4, as: UInt32.self) ^ flip,
+              toByteOffset: offset + (word * width + lane) * 4, as: UInt32.self)
+          }
+        }
+        func byte(_ value: UInt8, _ offset: Int) {
+          target.storeBytes(of: value, toByteOffset: offset + lane, as: UInt8.self)
+        }
+        switch type {
+        case .f16: half(0, 0)
+        case .bf16: words(0, 0, 1)
+        case .q8_0:
+          half(0, 0)
+          words(2, 64, 8, flip: 0x8080_8080)
+        case .q4_0:
+          half(0, 0)
+          words(2, 64, 4)
+        case .q5_0:
+          half(0, 0)
+          let high = block.loadUnaligned(fromByteOffset: 2, as: UInt32.self)
+          var spread: UInt32 = 0
+          // Bit 8·t + s is the fifth bit of input 4·s + t: one shift and a mask give a step's four.
+          for input in 0..<32 { spread |= (high >> UInt32(input) & 1) << UInt32(8 * (input % 4) + input / 4) }
+          target.storeBytes(of: spread, toByteOffset: 64 + lane * 4, as: UInt32.self)
+          words(6, 192, 4)
+        case .q4_K:
+          half(0, 0)
+          half(2, 64)
+          for group in 0..<8 {
+            let (scale, minimum) = scaleAndMinimum(block + 4, group)
+            byte(scale, 128 + group * width)
+            byte(minimum, 384 + group * width)
+          }
+          words(16, 640, 32)
+        case .q6_K:
+          half(208, 0)
+          for group in 0..<16 {
+            byte(block.load(fromByteOffset: 192 + group, as: UInt8.self), 64 + group * width)
+          }
+          words(0, 576, 32)
+          words(128, 4672, 16)
+        }
+      }
+    }
+  }
+
+  /// One row as floats.
+  ///
+  /// - Parameter row: (inputs).
+  /// - Accuracy: exact in 16-bit types; quantised elements equal the file's, but for one rounding where they have a minimum.
+  public func copyRow(_ index: Int, into row: UnsafeMutablePointer<Float>) {
+    precondition(index >= 0 && index < outputs, "row \(index) of a matrix that has \(outputs)")
+    let width = PackedMatrix.tileOutputs
+    let lane = index % width
+    let tile = UnsafeRawPointer(bytes) + index / width * tileBytes
+    for unit in 0..<units {
+      let source = tile + unit * type.bytesPerUnit
+      let out = row + unit * type.inputsPerUnit
+      func half(_ offset: Int) -> Float {
+        Float(Float16(bitPattern: source.load(fromByteOffset: offset + lane * 2, as: UInt16.self)))
+      }
+      func byte(_ offset: Int) -> UInt8 { source.load(fromByteOffset: offset + lane, as: UInt8.self) }
+      /// Byte `input % 4` of the lane's word `input / 4`.
+      func element(_ offset: Int, _ input: Int) -> Int32 {
+        Int32(
+          source.load(fromByteOffset: offset + (input / 4 * width + lane) * 4 + input % 4, as: UInt8.self))
+      }
+      switch type {
+      case .f16: out[0] = half(0)
+      case .bf16:
+        let pair = source.load(fromByteOffset: lane * 4, as: UInt32.self)
+        out[0] = Float(bitPattern: pair << 16)
+        if unit * 2 + 1 < inputs { out[1] = Float(bitPattern: pair & 0xFFFF_0000) }
+      case .q8_0:
+        for input in 0..<32 { out[input] = half(0) * Float(element(64, input) - 128) }
+      case .q4_0:
+        for input in 0..<32 {
+          out[input] = half(0) * Float((element(64, input % 16) >> (input < 16 ? 0 : 4) & 15) - 8)
+        }
+      case .q5_0:
+        let high = source.load(fromByteOffset: 64 + lane * 4, as: UInt32.self)
+        for input in 0..<32 {
+          let low = element(192, input % 16) >> (input < 16 ? 0 : 4) & 15
+          let fifth = Int32(high >> UInt32(8 * (input % 4) + input / 4) & 1)
+          out[input] = half(0) * Float((low | fifth << 4) - 16)
+        }
+      case .q4_K:
+        for input in 0..<256 {
+          let group = input / 32
+          let quant = element(640, group / 2 * 32 + input % 32) >> (group % 2 * 4) & 15
+          let factor = half(0) * Float(byte(128 + group * width))
+          out[input] = factor * Float(quant) - half(64) * Float(byte(384 + group * width))
+        }
+      case .q6_K:
+        for input in 0..<256 {
+          let group = input / 16
+          let low = element(576, (group / 8 * 64) + group % 4 * 16 + input % 16) >> (group / 4 % 2 * 4) & 15
+          let high = element(4672, group / 8 * 32 + group % 2 * 16 + input % 16) >> (group / 2 % 4 * 2) & 3
+          let factor = half(0) * Float(Int8(bitPattern: byte(64 + group * width)))
+          out[input] = factor * Float((low | high << 4) - 32)
+        }
+      }
+    }
+  }
+}
+
+/// Scale and minimum of 6 bits out of twelve bytes, as `q4_K` stores them.
+private func scaleAndMinimum(_ packed: UnsafeRawPointer, _ group: Int) -> (scale: UInt8, minimum: UInt8) {
+  func byte(_ offset: Int) -> UInt8 { packed.load(fromByteOffset: offset, as: UInt8.self) }
+  let first = byte(group & 3)
+  let second = byte(4 + (group & 3))
+  guard group >= 4 else { return (first & 63, second & 63) }
+  let third = byte(8 + (group & 3))
+  return (third & 15 | first >> 2 & 48, third >> 4 | second >> 2 & 48)
+}

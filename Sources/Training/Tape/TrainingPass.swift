@@ -1,0 +1,170 @@
+import Kernels
+import Transformer
+
+/// Sequences side by side, and what should follow each of their tokens.
+package struct TokenBatch: Sendable, Equatable {
+  /// The tokens of each sequence.
+  package var inputs: [[Int]]
+  /// What follows each token, `CrossEntropySettings.ignoredTarget` where it does not count; as many as tokens.
+  package var targets: [[Int]]
+
+  /// Puts sequences side by side.
+  /// - Precondition: each sequence has a token, and as many targets as tokens.
+  package init(inputs: [[Int]], targets: [[Int]]) {
+    precondition(
+      inputs.count == targets.count
+        && zip(inputs, targets).allSatisfy { $0.count == $1.count && !$0.isEmpty },
+      "sequences and targets of different lengths")
+    self.inputs = inputs
+    self.targets = targets
+  }
+
+  /// Sequences in which each token is the target of the one before.
+  package init(sequences: [[Int]]) {
+    self.init(
+      inputs: sequences.map { Array($0.dropLast()) }, targets: sequences.map { Array($0.dropFirst()) })
+  }
+
+  /// Targets that count.
+  package var targetCount: Int {
+    targets.reduce(0) { $0 + $1.count { $0 != CrossEntropySettings.ignoredTarget } }
+  }
+
+  /// Tokens of all sequences.
+  package var tokenCount: Int { inputs.reduce(0) { $0 + $1.count } }
+}
+
+/// One pass over a batch: its loss, and the gradients of the weights.
+///
+/// The decoder's equations run with a `TapeEngine`. Logits, the largest result of all, are computed for some rows at a
+/// time, become their own gradients and are gone before the next rows.
+package final class TrainingPass {
+  /// The model.
+  package let decoder: Decoder
+  /// Its weights and their gradients.
+  package let parameters: ParameterArena
+  private let tape: TapeEngine
+  private let pool: WorkerPool
+  /// One address per layer, where an inference would keep keys and values.
+  private let cache: FloatMemory
+  private var logits: FloatMemory?
+
+  /// Floats of logits that are held at once, where one row is not more.
+  private static let logitCount = 1 << 25
+
+  /// Prepares.
+  ///
+  /// - Throws: `TrainingError.mixture` for a model whose gradients are not computed, or `DecoderError.memory`.
+  package init(_ decoder: Decoder, _ parameters: ParameterArena, pool: WorkerPool) throws {
+    guard decoder.configuration.experts == nil else {
+      throw TrainingError.mixture(modelType: decoder.configuration.modelType)
+    }
+    self.decoder = decoder
+    self.parameters = parameters
+    self.pool = pool
+    tape = try TapeEngine(pool: pool, parameters: parameters)
+    cache = try FloatMemory(count: decoder.configuration.layerCount, purpose: "a table of layers")
+  }
+
+  /// Bytes of activations, gradients of activations and logits, at most so far.
+  package var workspaceByteCount: Int {
+    tape.arena.largestByteCount + tape.arena.gradientByteCount + (logits?.count ?? 0) * 4
+  }
+
+  /// Computes a batch's loss, and adds its gradients to the arena of parameters.
+  ///
+  /// - Parameters:
+  ///   - batch: ids below the vocabulary's size.
+  ///   - targetCount: targets of the whole step, of which the batch is a part: gradients are those of
+  ///     Σ loss / targetCount.
+  ///   - labelSmoothing: the share of probability that is spread evenly.
+  ///   - dropout: what drops.
+  ///   - wantsGradient: whether gradients are wanted at all.
+  /// - Returns: the sum of the losses of the batch's targets.
+  /// - Throws: `DecoderError.memory`.
+  package func run(
+    _ batch: TokenBatch, targetCount: Int, labelSmoothing: Float = 0, dropout: DropoutSettings = .init(),
+    wantsGradient: Bool = true
+  ) throws -> Double {
+    tape.reset()
+    tape.dropout = dropout
+    let hidden = forward(batch)
+    let loss = try head(
+      hidden, targets: batch.targets.flatMap { $0 }, scale: 1 / Float(max(1, targetCount)),
+      labelSmoothing: labelSmoothing, wantsGradient: wantsGradient)
+    if wantsGradient { tape.backward() } else { tape.reset() }
+    return loss
+  }
+
+  /// Everything up to what the head reads, (R, embedding channels).
+  private func forward(_ batch: TokenBatch) -> MatrixView {
+    var segments: [ForwardPass.Segment] = []
+    var row = 0
+    for sequence in batch.inputs {
+      let place = KeyValueRun(slot: 0, start: 0, count: sequence.count)
+      segments.append(
+        ForwardPass.Segment(
+          rows: row..<row + sequence.count, writes: [place],
+          plan: AttentionPlan(sharedRuns: [place], isCausal: true)))
+      row += sequence.count
+    }
+    let pass = ForwardPass(
+      tokens: batch.inputs.flatMap { $0 }, positions: batch.inputs.flatMap { Array(0..<$0.count) },
+      sequenceLength: batch.inputs.map(\.count).max() ?? 0, segments: segments)
+    var hidden: MatrixView?
+    let none = MutableMatrixView(cache.base, rows: 0, columns: decoder.configuration.vocabularySize)
+    decoder.forward(
+      pass, engine: tape, storage: tape,
+      cache: { [cache] layer in
+        KeyValueLayer(keys: cache.base + layer, values: cache.base + layer, slotStride: 0, headStride: 0)
+      }, scored: 0..<0, logits: none
+    ) { point, view in
+      if point == .finalNorm { hidden = view }
+    }
+    guard let hidden else { preconditionFailure("a forward pass without a result") }
+    return hidden
+  }
+
+  /// The loss of all rows and its gradient, some rows at a time.
+  private func head(
+    _ hidden: MatrixView, targets: [Int], scale: Float, labelSmoothing: Float, wantsGradient: Bool
+  ) throws -> Double {
+    let configuration = decoder.configuration
+    let weight = decoder.weights.head
+    let settings = CrossEntropySettings(
+      labelSmoothing: labelSmoothing, softCap: configuration.logitSoftCap,
+      logitScale: configuration.logitScale)
+    let blocks = max(
+      1, (hidden.rows * weight.outputs + TrainingPass.logitCount - 1) / TrainingPass.logitCount)
+    let blockRows = max(1, (hidden.rows + blocks - 1) / blocks)
+    if logits.map({ $0.count < blockRows * weight.outputs }) ?? true {
+      logits = nil
+      logits = try FloatMemory(count: blockRows * weight.outputs, purpose: "logits")
+    }
+    let gradient = wantsGradient ? tape.arena.gradientTarget(of: hidden, isWritten: true).view : nil
+    var losses = [Double](repeating: 0, count: blockRows)
+    var total = 0.0
+    var start = 0
+    while start < hidden.rows {
+      let rows = start..<min(start + blockRows, hidden.rows)
+      let block = MutableMatrixView(logits!.base, rows: rows.count, columns: weight.outputs)
+      let input = hidden.rows(rows)
+      tape.engine.linear(input, weight, into: block, epilogue: .store)
+      crossEntropy(
+        block, targets: targets[rows], settings, scale: scale, losses: &losses, wantsGradient: wantsGradient,
+        pool: pool)
+      for index in 0..<rows.count { total += losses[index] }
+      if let gradient {
+        if let dWeight = parameters.gradient(of: weight.values) {
+          linearBackwardWeight(block.readOnly, input, layout: weight.layout, into: dWeight, pool: pool)
+        }
+        if let dBias = weight.bias.flatMap(parameters.gradient) {
+          biasBackward(block.readOnly, into: dBias, pool: pool)
+        }
+        linearBackwardInput(block.readOnly, weight, into: gradient.rows(rows), accumulate: false, pool: pool)
+      }
+      start = rows.upperBound
+    }
+    return total
+  }
+}
