@@ -16,8 +16,9 @@ final class MergeTrainer {
     var vocabularySize: Int
     /// A pair that occurs less often is not merged.
     var minimumFrequency: Int
-    /// Pairs whose units together reach this number are not counted. Goes with an empty prefix only: with one, a
-    /// text can be a unit and also made of several.
+    /// Pairs whose units together reach this number are not counted.
+    ///
+    /// Goes with an empty prefix only: with one, a text can be a unit and also made of several.
     var maximumTokenLength: Int
     /// What the text of a token begins with when the token does not begin a word.
     var prefix: [UInt8]
