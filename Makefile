@@ -66,7 +66,7 @@ reference: ## rebuild the regression references with transformers, in a venv
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install --quiet -r Tests/Reference/requirements.txt
 	.venv-reference/bin/python Tests/Reference/generate.py --fixtures
-	for room in ChatTemplates Generation Kernels Tokenizers Training; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
+	for room in ChatTemplates Corpora Generation Kernels Tokenizers Training; do .venv-reference/bin/python Tests/Reference/$$room/generate.py || exit; done
 	.venv-reference/bin/python Tests/Reference/Kernels/generate_backward.py
 
 bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some minutes

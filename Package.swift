@@ -70,9 +70,10 @@ let package = Package(
     .testTarget(name: "JSONTests", dependencies: ["JSON"]),
     .testTarget(name: "KernelsTests", dependencies: ["Checkpoints", "CIntrinsics", "Kernels"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "JSON", "_TestSupport"]),
-    .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Tokenizers"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Tokenizers"]),
     .testTarget(
-      name: "CorporaTests", dependencies: ["Checkpoints", "Corpora", "JSON", "Tokenizers", "_TestSupport"]),
+      name: "CorporaTests",
+      dependencies: ["Checkpoints", "Corpora", "JSON", "Kernels", "Tokenizers", "_TestSupport"]),
     .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),

@@ -9,7 +9,8 @@ package enum UnicodeText {
   ///
   /// - Parameter text: UTF-8.
   package static func composed(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
-    NormalForm.nfc.apply(to: text)
+    // A mark that composes with nothing is looked at and stays.
+    NormalForm.nfc.apply(to: text).flatMap { $0.elementsEqual(text) ? nil : $0 }
   }
 
   /// The kind of a code point below U+110000.

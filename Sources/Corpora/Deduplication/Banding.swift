@@ -31,7 +31,8 @@ public struct Banding: Sendable, Equatable {
         let wrong = Banding.integral(from: 0, to: threshold, meets)
         let missed = Banding.integral(from: threshold, to: 1) { 1 - meets($0) }
         let error = 0.5 * wrong + 0.5 * missed
-        if error < best.error { best = (error, bands, rows) }
+        // Some choices are equally good, and rounding must not tell them apart.
+        if error < best.error - 1e-12 { best = (error, bands, rows) }
       }
     }
     bandCount = best.bands

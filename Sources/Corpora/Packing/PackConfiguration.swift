@@ -12,6 +12,9 @@ public struct PackConfiguration: Sendable, Equatable {
 
   /// The part of the documents (`.hash`) or of the characters (`.tail`) kept for validation, from 0 to below 1.
   public var validationFraction = 0.05
+  /// Whether it is an error that the fraction is not 0 and nothing is kept back: few documents may all have
+  /// large hashes.
+  public var requiresValidation = true
   /// Which they are.
   public var split = Split.hash
   /// The token that ends each document; `nil` for none.

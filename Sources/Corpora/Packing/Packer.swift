@@ -2,6 +2,14 @@ import Checkpoints
 import Kernels
 import Tokenizers
 
+#if canImport(Darwin)
+  import Darwin
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Glibc
+#endif
+
 /// Turns documents into token files: one for training, one for validation.
 ///
 /// Documents are tokenised by all threads and written in order, so that the files do not depend on the number of
@@ -25,7 +33,7 @@ public final class Packer {
   ///
   /// - Parameters:
   ///   - trainingPath: the token file for training.
-  ///   - validationPath: the one for validation; not written when the fraction is 0.
+  ///   - validationPath: the one for validation. When nothing is kept back, it is removed.
   ///   - characters: of the whole text, which `.tail` must know beforehand (`Packer.countCharacters`).
   /// - Throws: `FileError`.
   public init(
@@ -116,11 +124,20 @@ public final class Packer {
       if report.training.tokens == 0 {
         throw PackError.emptySplit(training: true, documents: documents, fraction: fraction)
       }
-      if validation != nil, report.validation.tokens == 0 {
+      if validation != nil, report.validation.tokens == 0, configuration.requiresValidation {
         throw PackError.emptySplit(training: false, documents: documents, fraction: fraction)
       }
     }
-    try validation?.finish()
+    // All bytes before the first name: a full disk leaves neither file.
+    let keepsValidation = report.validation.tokens > 0
+    try training.complete()
+    if keepsValidation { try validation?.complete() }
+    if keepsValidation {
+      try validation?.finish()
+    } else {
+      // Of an earlier run: beside the new training file it would be taken for the documents kept back from that.
+      for path in [paths.validation, paths.validation + TokenFile.indexSuffix] { unlink(path) }
+    }
     try training.finish()
   }
 

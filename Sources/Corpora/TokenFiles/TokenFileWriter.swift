@@ -13,6 +13,7 @@ public final class TokenFileWriter {
   private var tokenBuffer: [UInt8] = []
   private var indexBuffer: [UInt8] = []
   private var hash = ContentHash()
+  private var isComplete = false
 
   /// Opens both files.
   ///
@@ -47,6 +48,7 @@ public final class TokenFileWriter {
   ///   - textByteCount: bytes of its text.
   /// - Throws: `FileError` when the disk is full.
   public func append(_ document: some Collection<UInt32>, textByteCount: Int) throws {
+    precondition(!isComplete, "a document behind the end of \(tokens.path)")
     header.textByteCount += textByteCount
     guard !document.isEmpty else { return }
     indexBuffer.appendInteger(UInt64(header.tokenCount))
@@ -65,16 +67,28 @@ public final class TokenFileWriter {
     if indexBuffer.count >= TokenFileWriter.bufferSize { try flushIndex() }
   }
 
-  /// Puts both files under their names.
+  /// Writes all that is left, so that only the names are missing.
   ///
-  /// - Throws: `FileError`; `TokenFileError.noTokens` when nothing was appended, and then nothing is written.
-  public func finish() throws {
+  /// Several files that belong together are completed first and named afterwards: a full disk then leaves none of
+  /// them. `finish()` completes too.
+  ///
+  /// - Throws: `FileError`; `TokenFileError.noTokens` when nothing was appended.
+  public func complete() throws {
+    guard !isComplete else { return }
     guard header.tokenCount > 0 else { throw TokenFileError.noTokens(path: tokens.path) }
     try flushTokens()
     try flushIndex()
     header.dataHash = hash.value
     try header.bytes.withUnsafeBytes { try tokens.overwrite($0, at: 0) }
     try TokenIndexHeader(of: header).bytes.withUnsafeBytes { try index.overwrite($0, at: 0) }
+    isComplete = true
+  }
+
+  /// Puts both files under their names.
+  ///
+  /// - Throws: `FileError`; `TokenFileError.noTokens` when nothing was appended, and then nothing is written.
+  public func finish() throws {
+    try complete()
     // A crash between the two leaves an index that does not match the old tokens, which opening notices.
     try index.commit()
     try tokens.commit()

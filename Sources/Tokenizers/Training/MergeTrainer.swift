@@ -17,6 +17,8 @@ final class MergeTrainer {
     /// A pair that occurs less often is not merged.
     var minimumFrequency: Int
     /// Pairs whose units together reach this number are not counted.
+    ///
+    /// Goes with an empty prefix only: with one, a text can be a unit and also made of several.
     var maximumTokenLength: Int
     /// What the text of a token begins with when the token does not begin a word.
     var prefix: [UInt8]
@@ -48,12 +50,16 @@ final class MergeTrainer {
   private var livePositions: Int
 
   /// Fewer words are merged by one thread.
-  private static let parallelLimit = 8192
+  private let parallelLimit: Int
 
   /// - Parameters:
   ///   - words: spelled with tokens of the vocabulary; changed by training.
   ///   - vocabulary: special tokens and units.
-  init(_ words: TrainingWords, _ vocabulary: TrainingVocabulary, _ parameters: Parameters, pool: WorkerPool) {
+  init(
+    _ words: TrainingWords, _ vocabulary: TrainingVocabulary, _ parameters: Parameters, pool: WorkerPool,
+    parallelLimit: Int = 8192
+  ) {
+    self.parallelLimit = parallelLimit
     self.words = words
     self.vocabulary = vocabulary
     self.parameters = parameters
@@ -134,7 +140,7 @@ final class MergeTrainer {
       lanes[0].merge(&word, 1, merging)
     } else {
       let list = positions + entry.start
-      let parts = length < MergeTrainer.parallelLimit ? 1 : lanes.count
+      let parts = length < parallelLimit ? 1 : lanes.count
       if parts == 1 {
         lanes[0].merge(list, length, merging)
       } else {

@@ -27,8 +27,8 @@ public struct TokenizerTrainingConfiguration: Sendable, Equatable {
   public var includesAllBytes = true
   /// The most characters to begin with; the rarest others are left out of the words.
   public var alphabetLimit: Int?
-  /// Pairs whose characters (bytes for `.bytePairs`) together reach this number are not counted, as by
-  /// `max_token_length` of `BpeTrainer`.
+  /// Pairs whose bytes together reach this number are not counted, as by `max_token_length` of `BpeTrainer`
+  /// (`.bytePairs`).
   public var maximumTokenLength: Int?
   /// Whether text is put into lower case and stripped of accents first (`.wordPiece`).
   public var lowercases = false
@@ -70,6 +70,9 @@ public struct TokenizerTrainingConfiguration: Sendable, Equatable {
     }
     if let maximumTokenLength, maximumTokenLength < 1 {
       throw .setting(name: "maximum token length", reason: "is \(maximumTokenLength); give at least 1")
+    }
+    if maximumTokenLength != nil, model != .bytePairs {
+      throw .setting(name: "maximum token length", reason: "goes with byte-pair encoding only")
     }
     var seen = Set<[UInt8]>()
     for token in specialTokens {

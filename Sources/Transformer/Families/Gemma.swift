@@ -60,8 +60,9 @@ extension DecoderFamily {
         reader,
         defaults: LlamaDefaults(
           vocabulary: 262_208, channels: 2304, inner: 9216, layers: 26, heads: 8, keyValueHeads: 4,
-          headDimension: 256, context: 131_072, epsilon: 1e-6, activationField: "hidden_activation",
-          activation: "gelu_pytorch_tanh", tiesWordEmbeddings: true, beginOfSequence: 2, endOfSequence: 1,
+          headDimension: 256, context: 131_072, epsilon: 1e-6, rotarySection: "full_attention",
+          activationField: "hidden_activation", activation: "gelu_pytorch_tanh", tiesWordEmbeddings: true,
+          beginOfSequence: 2, endOfSequence: 1,
           padding: 0))
       configuration.queryKeyNormalization = QueryKeyNormalization(
         kind: .rootMeanSquare, extent: .head, epsilon: configuration.normalization.epsilon, offset: 1)

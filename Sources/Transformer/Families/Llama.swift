@@ -57,6 +57,8 @@ struct LlamaDefaults {
   var fraction: RotaryFraction?
   var pairing = RotaryPairing.halves
   var originalContext: Int?
+  /// The entry of `rope_parameters` to read, where there is one per type of layer.
+  var rotarySection: String?
   var activationField = "hidden_act"
   var activation = "silu"
   var tiesWordEmbeddings = false
@@ -81,7 +83,8 @@ func llamaConfiguration(
     reader, channels: channels, heads: heads, groups: groups, defaultDimension: defaults.headDimension)
   let rotary = try readRotaryEmbedding(
     reader, headDimension: shape.headDimension, context: context, defaultBase: defaults.base,
-    fraction: defaults.fraction, pairing: defaults.pairing, defaultOriginalContext: defaults.originalContext)
+    fraction: defaults.fraction, pairing: defaults.pairing, section: defaults.rotarySection,
+    defaultOriginalContext: defaults.originalContext)
   return DecoderConfiguration(
     modelType: try reader.string("model_type", default: ""),
     vocabularySize: vocabulary,

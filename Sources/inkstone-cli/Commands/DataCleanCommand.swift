@@ -10,19 +10,25 @@ struct DataCleanCommand: ParsableCommand {
     discussion: """
       Examples:
         inkstone data clean raw.txt -o clean.txt
-        inkstone data clean pages.jsonl.gz --field content -o clean.jsonl.gz --report clean.json
-        zcat dump.gz | inkstone data clean --documents paragraph --skip markdown > clean.txt
-        inkstone data clean notes.md --documents file --only markdown,whitespace
+        inkstone data clean pages.jsonl.gz --field content -o clean.jsonl.gz
+        zcat dump.gz | inkstone data clean --skip markdown > clean.txt
+        inkstone data clean notes.md --documents file --only markdown
 
       Steps, in this order:
-        repair      bytes that are no UTF-8 become U+FFFD (off; otherwise they are an error)
-        html        tags, comments, scripts and styles go; entities become characters
-        markdown    marks of headings, lists, quotes, tables, code, emphasis and links go
-        controls    controls, byte-order marks, zero-width spaces, directions, private use go
-        width       full-width letters, digits and signs become ordinary ones, half-width
-                    katakana full ones; Chinese and Japanese punctuation stays
+        repair      bytes that are no UTF-8 become U+FFFD (off; without it
+                    they are an error)
+        html        tags, comments, scripts and styles go; entities become
+                    characters
+        markdown    marks of headings, lists, quotes, tables, code, emphasis
+                    and links go
+        controls    controls, byte-order marks, zero-width spaces,
+                    directions and private use go
+        width       full-width letters, digits and signs become ordinary
+                    ones, half-width katakana full ones; Chinese and
+                    Japanese punctuation stays
         nfc         letters and their marks become composed characters
-        whitespace  one kind of space and line end, no runs of them, none around lines
+        whitespace  one kind of space and line end, no runs of them, none
+                    around lines
 
       A document that becomes empty is left out.
       """)

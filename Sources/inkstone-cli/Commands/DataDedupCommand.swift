@@ -11,18 +11,19 @@ struct DataDedupCommand: ParsableCommand {
     discussion: """
       Examples:
         inkstone data dedup corpus.txt -o unique.txt
-        inkstone data dedup a.jsonl b.jsonl.gz --threshold 0.7 -o unique.jsonl --report dedup.json
+        inkstone data dedup a.jsonl b.jsonl.gz --threshold 0.7 -o unique.jsonl
         inkstone data dedup corpus.txt --method exact -o unique.txt
         inkstone data dedup corpus.txt --clusters clusters.jsonl -o unique.txt
 
-      near: MinHash signatures of character shingles, cut into bands; documents that
-      agree in a band are in one cluster, as MinHashLSH of datasketch 2 finds them with
-      the same permutations, threshold and seed (--scheme legacy: datasketch 1). Of each
-      cluster the first document stays. exact: the same bytes.
+      near: MinHash signatures of character shingles, cut into bands;
+      documents that agree in a band are in one cluster, as MinHashLSH of
+      datasketch 2 finds them with the same permutations, threshold and seed
+      (--scheme legacy: datasketch 1). Of each cluster the first document
+      stays. exact: the same bytes.
 
-      Files are read twice; a pipe is copied to TMPDIR first. Memory grows with the number
-      of documents (about 25 bytes per band), not with their length. A line of --clusters is
-      {"cluster": [numbers of the documents, from 0, in the order read]}.
+      Files are read twice; a pipe is copied to TMPDIR first. Memory grows
+      with the number of documents, not with their length. A line of
+      --clusters is {"cluster": [documents, numbered from 0 as read]}.
       """)
 
   @OptionGroup var corpus: CorpusOptions

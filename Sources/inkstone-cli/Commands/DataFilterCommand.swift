@@ -10,15 +10,19 @@ struct DataFilterCommand: ParsableCommand {
     discussion: """
       Examples:
         inkstone data filter corpus.jsonl -o good.jsonl --report filter.json
-        inkstone data filter corpus.txt --rules gopher --limit min-words=10 --language zh -o good.txt
-        inkstone data filter corpus.txt --rules none --forbidden-words bad.txt -o good.txt
+        inkstone data filter corpus.txt --rules gopher --language zh \\
+          --limit min-words=10 --limit max-words=off -o good.txt
+        inkstone data filter corpus.txt --rules none \\
+          --forbidden-words bad.txt -o good.txt
 
-      Rules and their limits, by the papers (--limit NAME=VALUE changes one, =off drops it):
+      Rules and their limits, as in the papers; --limit changes one:
       \(DataFilterCommand.limits)
-      A word is what spaces separate; in scripts without spaces two characters count as one,
-      and the length of words is not judged. min-stop-words is for texts in Latin letters
-      (English words). The last four rules of c4 have no number: 1 is on.
-      --language is told by the script: zh, ja, ko, en, ru, ar, … or a script (han, latin, …).
+      A word is what spaces separate; in scripts without spaces two
+      characters count as one, and the length of words is not judged.
+      min-stop-words (English ones) is for texts in Latin letters. The last
+      four have no number: 1 is on. Rules about lines take lines out, the
+      others documents. --language is told by the script: zh, ja, ko, en,
+      ru, ar, … or a script such as han or latin.
       """)
 
   /// The limits with the papers' values, for the help.

@@ -10,15 +10,19 @@ struct DataPackCommand: ParsableCommand {
     discussion: """
       Examples:
         inkstone data pack corpus.txt -m MODEL -o packed
-        inkstone data pack a.jsonl.gz b.jsonl -m tokenizer -o packed --validation-fraction 0.01
-        inkstone data pack shakespeare.txt -m characters -o packed --documents file \\
+        inkstone data pack a.jsonl.gz b.jsonl -m tokenizer -o packed \\
+          --validation-fraction 0.01
+        inkstone data pack play.txt -m characters -o packed --documents file \\
           --validation-fraction 0.1 --split tail
 
-      Writes train.tokens and validation.tokens with an index of the documents beside
-      each. --split hash keeps documents back by a hash of their text: the same ones in
-      every run and any order. --split tail keeps the end of the text back, as nanoGPT.
-      --json prints one object: "vocab_size", "end_of_text", "train" and "validation" with
-      "path", "documents", "tokens" and "bytes" each, "seconds".
+      Writes train.tokens and validation.tokens, with an index of the
+      documents beside each. --split hash keeps documents back by a hash of
+      their text: the same ones in every run and any order. --split tail
+      keeps the end of the text back, as nanoGPT does.
+
+      --json prints one object: "vocab_size", "end_of_text", "train" and
+      "validation" with "path", "documents", "tokens" and "bytes" each,
+      "seconds".
       """)
 
   @OptionGroup var corpus: CorpusOptions
@@ -34,8 +38,9 @@ struct DataPackCommand: ParsableCommand {
     help: ArgumentHelp("The folder to write to.", valueName: "folder"))
   var output: String
 
-  @Option(help: ArgumentHelp("The part kept for validation; 0 keeps none.", valueName: "fraction"))
-  var validationFraction = 0.05
+  @Option(
+    help: ArgumentHelp("The part kept for validation; 0 keeps none (default: 0.05).", valueName: "fraction"))
+  var validationFraction: Double?
 
   @Option(help: "What is kept: documents by hash, or the tail of the text.")
   var split: PackConfiguration.Split = .hash
@@ -53,7 +58,7 @@ struct DataPackCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    guard validationFraction >= 0, validationFraction < 1 else {
+    if let validationFraction, !(validationFraction >= 0 && validationFraction < 1) {
       throw ValidationError("--validation-fraction must be from 0 to below 1, is \(validationFraction)")
     }
     if noEndOfText, endOfText != nil {
@@ -66,7 +71,8 @@ struct DataPackCommand: ParsableCommand {
     options.model = model
     let tokenizer = try Tokenizer.load(from: try options.resolvedFolder())
     var configuration = PackConfiguration()
-    configuration.validationFraction = validationFraction
+    if let validationFraction { configuration.validationFraction = validationFraction }
+    configuration.requiresValidation = validationFraction != nil
     configuration.split = split
     configuration.endOfText = try resolvedEndOfText(tokenizer)
 
@@ -76,7 +82,7 @@ struct DataPackCommand: ParsableCommand {
     var progress = ProgressLine(quiet: corpus.quiet)
     Interruption.install()
     var characters: Int?
-    if split == .tail, validationFraction > 0 {
+    if split == .tail, configuration.validationFraction > 0 {
       guard reader.totalBytes != nil else { throw PackError.tailOfPipe }
       characters = 0
       let counter = try corpus.makeReader(pool: pool)
@@ -101,6 +107,13 @@ struct DataPackCommand: ParsableCommand {
     }
     try packer.finish()
     progress.clear()
+    if configuration.validationFraction > 0, packer.report.validation.documents == 0 {
+      Diagnostics.log.notice(
+        """
+        of \(packer.report.training.documents) documents none was kept for validation; --split tail keeps the end \
+        of the text
+        """)
+    }
     try report(
       packer.report, vocabularySize: tokenizer.vocabularySize, endOfText: configuration.endOfText, paths,
       progress.elapsed)

@@ -10,17 +10,19 @@ struct TokenizerTrainCommand: ParsableCommand {
     discussion: """
       Examples:
         inkstone tokenizer train corpus.txt --vocab-size 8000 -o tokenizer
-        inkstone tokenizer train zh.jsonl.gz --field content --vocab-size 32000 \\
-          --pattern qwen2 --special-tokens "<|endoftext|>" "<|im_start|>" "<|im_end|>" -o tokenizer
-        inkstone tokenizer train shakespeare.txt --model characters -o characters
+        inkstone tokenizer train zh.jsonl.gz --field content --pattern qwen2 \\
+          --special-tokens "<|endoftext|>" "<|im_end|>" -o tokenizer
+        inkstone tokenizer train play.txt --model characters -o characters
 
-      Byte-level BPE gives the merges of BpeTrainer of Hugging Face's tokenizers on the
-      same text. Each line with its line feed is cut into words on its own, as
-      Tokenizer.train(files) does; --documents file or paragraph, and JSON lines, take a
-      whole document, as train_from_iterator does.
+      Byte-level BPE gives the merges of BpeTrainer of Hugging Face's
+      tokenizers on the same text. Each line with its line feed is cut into
+      words on its own, as Tokenizer.train(files) does; JSON lines, and
+      --documents file or paragraph, take a whole document, as
+      train_from_iterator does.
 
-      Writes tokenizer.json and tokenizer_config.json. --json prints one object:
-      "vocab_size", "merges", "bytes", "tokens" of the text, "bytes_per_token", "seconds".
+      Writes tokenizer.json and tokenizer_config.json. --json prints one
+      object: "vocab_size", "merges", "bytes" and "tokens" of the text,
+      "bytes_per_token", "seconds".
       """)
 
   @OptionGroup var corpus: CorpusOptions
@@ -57,7 +59,7 @@ struct TokenizerTrainCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Keep this many characters to begin with.", valueName: "n"))
   var limitAlphabet: Int?
 
-  @Option(help: ArgumentHelp("Do not count pairs of so many characters or bytes.", valueName: "n"))
+  @Option(help: ArgumentHelp("Do not count pairs of so many bytes or more (bpe).", valueName: "n"))
   var maxTokenLength: Int?
 
   @Flag(help: "Begin with the bytes that occur, not with all 256 (bpe).")
