@@ -260,8 +260,16 @@ import _TestSupport
       }
     }
 
+    /// The exit status; a program that does not end is ended, and fails the test.
     func finish() -> Int32 {
-      _ = wait(for: "\u{0}", seconds: 10)
+      _ = wait(for: "\u{0}", seconds: 30)
+      // The terminal closes a moment before the program is gone.
+      let end = Date().addingTimeInterval(30)
+      while process.isRunning, Date() < end { Thread.sleep(forTimeInterval: 0.01) }
+      if process.isRunning {
+        Issue.record("the program goes on: \(shown.suffix(300).debugDescription)")
+        kill(process.processIdentifier, SIGKILL)
+      }
       process.waitUntilExit()
       return process.terminationStatus
     }
@@ -288,6 +296,7 @@ import _TestSupport
       #expect(session.wait(for: "wrote 3"))
       session.type("/nope\r")
       #expect(session.wait(for: "there is no command"))
+      #expect(session.wait(for: shown))
       session.type("\u{4}")
       #expect(session.finish() == 0)
       let saved = try String(contentsOfFile: folder + "/saved.json", encoding: .utf8)
@@ -313,7 +322,8 @@ import _TestSupport
       #expect(session.wait(for: shown))
       session.type("/stats\r")
       #expect(session.wait(for: "(interrupted)"), "\(session.shown)")
-      // On an empty line it leaves.
+      // On an empty line it leaves; before the line is there, the key would be the terminal's to handle.
+      #expect(session.wait(for: shown))
       session.type("\u{3}")
       #expect(session.finish() == 0)
       #expect(!FileManager.default.fileExists(atPath: folder + "/inkstone"))
