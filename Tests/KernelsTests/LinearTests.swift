@@ -11,6 +11,10 @@ import Testing
     for (rows, inputs, outputs) in [
       (1, 1, 1), (1, 7, 3), (2, 8, 9), (7, 63, 65), (9, 64, 1), (1, 65, 400), (3, 33, 1031), (1, 768, 2304),
       (5, 96, 768), (301, 9, 205),
+      // The kernels for a few rows: every number of rows that they take together, sums in several parts, odd ends.
+      (2, 261, 1031), (3, 130, 1030), (4, 70, 2051), (6, 301, 515), (8, 99, 1027), (12, 34, 77),
+      (16, 130, 66),
+      (17, 65, 130),
     ] {
       var random = RandomFloats(seed: rows * 1000 + inputs)
       let stride = outputs + 3
@@ -69,9 +73,12 @@ import Testing
     }
   }
 
-  @Test func threadsChangeNoBit() {
+  @Test(arguments: [LinearWeight.Layout.outputMajor, .inputMajor])
+  func threadsChangeNoBit(layout: LinearWeight.Layout) {
     var random = RandomFloats(seed: 5)
-    for (rows, inputs, outputs) in [(1, 768, 3072), (5, 257, 1031), (33, 96, 999), (600, 65, 401)] {
+    for (rows, inputs, outputs) in [
+      (1, 768, 3072), (5, 257, 1031), (8, 300, 2050), (16, 65, 777), (33, 96, 999), (600, 65, 401),
+    ] {
       let x = random.floats(rows * inputs)
       let w = random.floats(inputs * outputs)
       let results = [1, 2, 3, 5].map { threads -> [Float] in
@@ -81,7 +88,7 @@ import Testing
             w.withUnsafeBufferPointer { w in
               BLASEngine(threadCount: threads).linear(
                 MatrixView(x.baseAddress!, rows: rows, columns: inputs),
-                LinearWeight(values: w.baseAddress!, inputs: inputs, outputs: outputs, layout: .inputMajor),
+                LinearWeight(values: w.baseAddress!, inputs: inputs, outputs: outputs, layout: layout),
                 into: MutableMatrixView(y.baseAddress!, rows: rows, columns: outputs), epilogue: .store)
             }
           }

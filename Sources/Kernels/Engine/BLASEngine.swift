@@ -64,7 +64,7 @@ public final class BLASEngine: ComputeEngine {
     if case .packed(let packed) = weight.storage {
       return linear(x, packed, bias: weight.bias, into: y, epilogue: epilogue)
     }
-    if x.rows <= fewRowsLimit {
+    if x.rows <= fewRowsLimit(weight.layout) {
       switch weight.layout {
       case .outputMajor: return fewRowsOutputMajor(x, weight, into: y, epilogue: epilogue)
       case .inputMajor: return fewRowsInputMajor(x, weight, into: y, epilogue: epilogue)

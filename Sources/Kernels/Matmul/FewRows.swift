@@ -1,8 +1,13 @@
-// Products of a few rows with a large matrix: the matrix is read from memory once, and that read is all the time
-// there is. OpenBLAS's sgemv and sgemm stay at half of the memory's speed here (`Benchmarks/README.md`).
+// Products of a few rows with a large matrix: the matrix is read from memory once, and that read is most of the time there
+// is. `Benchmarks/README.md` has the measurements that set the limits.
 
 /// Rows of x up to which the kernels of this file take over from a GEMM.
-let fewRowsLimit = 8
+func fewRowsLimit(_ layout: LinearWeight.Layout) -> Int {
+  switch layout {
+  case .outputMajor: 16
+  case .inputMajor: 8
+  }
+}
 
 /// Some outputs of y = x·Wᵀ for a matrix of (outputs, inputs).
 ///
@@ -256,8 +261,17 @@ func sumFewRowsInputMajor(
       var column = 0
       while column < outputs {
         let width = min(1024, outputs - column)
-        for row in 0..<x.rows {
-          add4(x.row(row) + input, w + column, stride: outputs, to: sums.row(row) + column, count: width)
+        var row = 0
+        while row < x.rows {
+          if row + 2 <= x.rows {
+            add4x2(
+              x.row(row) + input, x.row(row + 1) + input, w + column, stride: outputs,
+              to: sums.row(row) + column, sums.row(row + 1) + column, count: width)
+            row += 2
+          } else {
+            add4(x.row(row) + input, w + column, stride: outputs, to: sums.row(row) + column, count: width)
+            row += 1
+          }
         }
         column += width
       }
@@ -302,5 +316,47 @@ private func add4(
     s = multiplyAdd(x2, FloatVector(at: w2 + whole, count: rest), s)
     s = multiplyAdd(x3, FloatVector(at: w3 + whole, count: rest), s)
     s.store(to: y + whole, count: rest)
+  }
+}
+
+/// y += x₀·w₀ + x₁·w₁ + x₂·w₂ + x₃·w₃ for two rows x and y, each rounded as `add4` rounds it.
+@inline(__always)
+private func add4x2(
+  _ x: UnsafePointer<Float>, _ u: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int,
+  to y: UnsafeMutablePointer<Float>, _ z: UnsafeMutablePointer<Float>, count: Int
+) {
+  @inline(__always)
+  func all(_ value: Float) -> FloatVector { FloatVector(repeating: value) }
+  let (x0, x1, x2, x3) = (all(x[0]), all(x[1]), all(x[2]), all(x[3]))
+  let (u0, u1, u2, u3) = (all(u[0]), all(u[1]), all(u[2]), all(u[3]))
+  let (w1, w2, w3) = (w + stride, w + 2 * stride, w + 3 * stride)
+  @inline(__always)
+  func sums(
+    _ s: FloatVector, _ t: FloatVector, _ m0: FloatVector, _ m1: FloatVector, _ m2: FloatVector,
+    _ m3: FloatVector
+  ) -> (FloatVector, FloatVector) {
+    (
+      multiplyAdd(x3, m3, multiplyAdd(x2, m2, multiplyAdd(x1, m1, multiplyAdd(x0, m0, s)))),
+      multiplyAdd(u3, m3, multiplyAdd(u2, m2, multiplyAdd(u1, m1, multiplyAdd(u0, m0, t))))
+    )
+  }
+  let whole = count & ~15
+  var index = 0
+  while index < whole {
+    let (s, t) = sums(
+      FloatVector(at: y + index), FloatVector(at: z + index), FloatVector(at: w + index),
+      FloatVector(at: w1 + index), FloatVector(at: w2 + index), FloatVector(at: w3 + index))
+    s.store(to: y + index)
+    t.store(to: z + index)
+    index &+= 16  // Safe: at most `count`.
+  }
+  if whole < count {
+    let rest = count - whole
+    let (s, t) = sums(
+      FloatVector(at: y + whole, count: rest), FloatVector(at: z + whole, count: rest),
+      FloatVector(at: w + whole, count: rest), FloatVector(at: w1 + whole, count: rest),
+      FloatVector(at: w2 + whole, count: rest), FloatVector(at: w3 + whole, count: rest))
+    s.store(to: y + whole, count: rest)
+    t.store(to: z + whole, count: rest)
   }
 }
