@@ -39,9 +39,8 @@ public enum ModelConversion {
         notes += vocabulary.notes
       }
       if includesVocabulary { metadata += try chatTemplates(model) }
-      let generation = joined(model, "generation_config.json")
-      if fileExists(generation) {
-        metadata.append((generationKey, .string(try JSONDocument.load(generation).text())))
+      if let settings = try generationSettings(model, export) {
+        metadata.append((generationKey, .string(settings.text())))
       }
     }
     if !metadata.contains(where: { $0.key == "tokenizer.ggml.model" }) {
@@ -99,6 +98,26 @@ public enum ModelConversion {
       metadata.append(("tokenizer.chat_template.\(name)", .string(templates.text(named: name) ?? "")))
     }
     return metadata
+  }
+
+  /// A folder's generation settings: `generation_config.json`, or what an older `config.json` says of them.
+  private static func generationSettings(_ folder: String, _ export: GGUFExport) throws -> JSONValue? {
+    let path = joined(folder, "generation_config.json")
+    if fileExists(path) { return try JSONDocument.load(path) }
+    var members = (try JSONDocument.load(joined(folder, "config.json")).object?.members ?? []).filter {
+      generationConfigurationFields.contains($0.key)
+    }
+    guard !members.isEmpty else { return nil }
+    let tokens = export.tokens
+    func add(_ key: String, _ ids: [Int]) {
+      guard let first = ids.first else { return }
+      members.append(
+        .init(key: key, value: ids.count == 1 ? .integer(first) : .array(ids.map { .integer($0) })))
+    }
+    add("bos_token_id", tokens.begin.map { [$0] } ?? [])
+    add("eos_token_id", tokens.ends)
+    add("pad_token_id", tokens.padding.map { [$0] } ?? [])
+    return .object(JSONObject(members))
   }
 
   /// The end tokens that a model's own generation settings name.

@@ -59,7 +59,7 @@ enum PairMerging {
   }
 
   /// A merge that could be applied, ordered by rank and then from left to right.
-  struct Candidate {
+  struct Candidate: HeapElement {
     var rank: UInt32
     var position: Int32
     var token: UInt32
@@ -95,13 +95,13 @@ enum PairMerging {
       }
     }
     // Makes a heap of what is there; single pushes follow.
-    for at in stride(from: queue.count / 2 - 1, through: 0, by: -1) { sink(&queue, at) }
+    for at in stride(from: queue.count / 2 - 1, through: 0, by: -1) { MergeHeap.sink(&queue, at) }
 
     while let top = queue.first {
       let last = queue.removeLast()
       if !queue.isEmpty {
         queue[0] = last
-        sink(&queue, 0)
+        MergeHeap.sink(&queue, 0)
       }
       let at = Int(top.position)
       guard links[at].isAlive, links[at].next >= 0 else { continue }
@@ -130,29 +130,6 @@ enum PairMerging {
     let merge = merges.find(links[left].token, links[right].token)
     guard merge.rank != .max else { return }
     queue.append(Candidate(rank: merge.rank, position: Int32(left), token: merge.token))
-    queue.withUnsafeMutableBufferPointer { heap in
-      var at = heap.count - 1
-      while at > 0 {
-        let parent = (at - 1) / 2
-        if heap[parent].key <= heap[at].key { break }
-        heap.swapAt(parent, at)
-        at = parent
-      }
-    }
-  }
-
-  @inline(__always)
-  private static func sink(_ queue: inout [Candidate], _ start: Int) {
-    queue.withUnsafeMutableBufferPointer { heap in
-      var at = start
-      while true {
-        var child = 2 * at + 1
-        if child >= heap.count { break }
-        if child + 1 < heap.count, heap[child + 1].key < heap[child].key { child += 1 }
-        if heap[at].key <= heap[child].key { break }
-        heap.swapAt(at, child)
-        at = child
-      }
-    }
+    MergeHeap.raiseLast(&queue)
   }
 }

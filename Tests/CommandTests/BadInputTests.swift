@@ -98,6 +98,28 @@ import Testing
     }
   }
 
+  /// A conversion that cannot be writes nothing.
+  @Test func conversions() throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      func refuse(_ arguments: [String], naming words: [String]) throws {
+        try expectRefusal(["convert"] + arguments, naming: words)
+      }
+      let output = folder + "/out.gguf"
+      try refuse(
+        ["-m", CommandRunner.plain, "-o", output, "--outtype", "q3_K"], naming: ["--outtype", "q3_K", "q8_0"])
+      try refuse(
+        ["-m", CommandRunner.plain, "-o", folder + "/new", "--outtype", "q8_0"],
+        naming: ["--outtype", ".gguf"])
+      try refuse(["-m", CommandRunner.fixtures + "/opt-norm-before", "-o", output], naming: ["opt", "GGUF"])
+      try refuse(["-m", folder + "/nothing", "-o", output], naming: ["nothing"])
+      try refuse(
+        ["-m", CommandRunner.plain, "-o", CommandRunner.plain], naming: ["config.json", "empty folder"])
+      try Data("GGUF".utf8).write(to: URL(filePath: folder + "/short.gguf"))
+      try refuse(["-m", folder + "/short.gguf", "-o", folder + "/new"], naming: ["short.gguf"])
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["short.gguf"])
+    }
+  }
+
   @Test func references() throws {
     try expectRefusal(["verify", "-m", CommandRunner.plain, "/nonexistent"], naming: ["/nonexistent"])
     try expectRefusal(["verify", "-m", CommandRunner.plain], naming: ["--record"])

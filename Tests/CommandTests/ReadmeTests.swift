@@ -31,14 +31,14 @@ import Testing
         ])
 
       """
-    func write(_ text: String, _ path: String) throws {
-      // An unchanged file keeps its date, and the build its results.
-      if (try? String(contentsOfFile: path, encoding: .utf8)) != text {
-        try Data(text.utf8).write(to: URL(filePath: path))
-      }
+    // Written anew each time: only then does the build look for files that came to this package or left it.
+    try Data(manifest.utf8).write(to: URL(filePath: folder + "/Package.swift"))
+    let example = blocks.joined(separator: "\n") + "\n"
+    let path = folder + "/Sources/Example/main.swift"
+    // An unchanged file keeps its date, and the build its results.
+    if (try? String(contentsOfFile: path, encoding: .utf8)) != example {
+      try Data(example.utf8).write(to: URL(filePath: path))
     }
-    try write(manifest, folder + "/Package.swift")
-    try write(blocks.joined(separator: "\n") + "\n", folder + "/Sources/Example/main.swift")
 
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")

@@ -308,7 +308,7 @@ final class SentencePieceModel: Sendable {
   }
 
   /// A merge that could be applied: the highest score first, then from left to right.
-  struct Candidate {
+  struct Candidate: HeapElement {
     /// The negated order of the score, then the left symbol.
     var key: UInt64
     var right: Int32
@@ -429,15 +429,7 @@ final class SentencePieceModel: Sendable {
   @inline(__always)
   private static func push(_ candidate: Candidate, _ agenda: inout [Candidate]) {
     agenda.append(candidate)
-    agenda.withUnsafeMutableBufferPointer { heap in
-      var at = heap.count - 1
-      while at > 0 {
-        let parent = (at - 1) / 2
-        if heap[parent].key <= heap[at].key { break }
-        heap.swapAt(parent, at)
-        at = parent
-      }
-    }
+    MergeHeap.raiseLast(&agenda)
   }
 
   @inline(__always)
@@ -445,18 +437,8 @@ final class SentencePieceModel: Sendable {
     guard let top = agenda.first else { return nil }
     let last = agenda.removeLast()
     if agenda.isEmpty { return top }
-    agenda.withUnsafeMutableBufferPointer { heap in
-      heap[0] = last
-      var at = 0
-      while true {
-        var child = 2 * at + 1
-        if child >= heap.count { break }
-        if child + 1 < heap.count, heap[child + 1].key < heap[child].key { child += 1 }
-        if heap[at].key <= heap[child].key { break }
-        heap.swapAt(at, child)
-        at = child
-      }
-    }
+    agenda[0] = last
+    MergeHeap.sink(&agenda, 0)
     return top
   }
 }

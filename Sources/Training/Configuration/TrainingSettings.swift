@@ -228,60 +228,62 @@ private func integer(
   _ key: String, _ help: String, _ path: WritableKeyPath<Settings, Int>, _ range: ClosedRange<Int>
 ) -> Settings.Declaration {
   let path = Path(path: path)
-  return Settings.Declaration(
-    key: key, help: help,
-    read: { settings, value in
-      guard let number = value.int, range.contains(number) else {
-        return "must be a whole number from \(range.lowerBound) to \(range.upperBound), is \(value.text())"
-      }
-      settings[keyPath: path.path] = number
-      return nil
-    }, write: { .integer($0[keyPath: path.path]) })
+  return integer(
+    key, help, range, read: { $0[keyPath: path.path] = $1 }, write: { $0[keyPath: path.path] })
 }
 
 private func optionalInteger(
   _ key: String, _ help: String, _ path: WritableKeyPath<Settings, Int?>, _ range: ClosedRange<Int>
 ) -> Settings.Declaration {
   let path = Path(path: path)
-  return Settings.Declaration(
+  return integer(
+    key, help, range, read: { $0[keyPath: path.path] = $1 }, write: { $0[keyPath: path.path] })
+}
+
+private func integer(
+  _ key: String, _ help: String, _ range: ClosedRange<Int>,
+  read: @escaping @Sendable (inout Settings, Int) -> Void, write: @escaping @Sendable (Settings) -> Int?
+) -> Settings.Declaration {
+  Settings.Declaration(
     key: key, help: help,
     read: { settings, value in
       guard let number = value.int, range.contains(number) else {
         return "must be a whole number from \(range.lowerBound) to \(range.upperBound), is \(value.text())"
       }
-      settings[keyPath: path.path] = number
+      read(&settings, number)
       return nil
-    }, write: { $0[keyPath: path.path].map { .integer($0) } ?? .null })
+    }, write: { write($0).map { .integer($0) } ?? .null })
 }
 
 private func number(
   _ key: String, _ help: String, _ path: WritableKeyPath<Settings, Double>, _ range: ClosedRange<Double>
 ) -> Settings.Declaration {
   let path = Path(path: path)
-  return Settings.Declaration(
-    key: key, help: help,
-    read: { settings, value in
-      guard let number = value.double, range.contains(number) else {
-        return "must be a number from \(range.lowerBound) to \(range.upperBound), is \(value.text())"
-      }
-      settings[keyPath: path.path] = number
-      return nil
-    }, write: { .number($0[keyPath: path.path]) })
+  return number(
+    key, help, range, read: { $0[keyPath: path.path] = $1 }, write: { $0[keyPath: path.path] })
 }
 
 private func optionalNumber(
   _ key: String, _ help: String, _ path: WritableKeyPath<Settings, Double?>, _ range: ClosedRange<Double>
 ) -> Settings.Declaration {
   let path = Path(path: path)
-  return Settings.Declaration(
+  return number(
+    key, help, range, read: { $0[keyPath: path.path] = $1 }, write: { $0[keyPath: path.path] })
+}
+
+private func number(
+  _ key: String, _ help: String, _ range: ClosedRange<Double>,
+  read: @escaping @Sendable (inout Settings, Double) -> Void, write: @escaping @Sendable (Settings) -> Double?
+) -> Settings.Declaration {
+  Settings.Declaration(
     key: key, help: help,
     read: { settings, value in
       guard let number = value.double, range.contains(number) else {
         return "must be a number from \(range.lowerBound) to \(range.upperBound), is \(value.text())"
       }
-      settings[keyPath: path.path] = number
+      read(&settings, number)
       return nil
-    }, write: { $0[keyPath: path.path].map { .number($0) } ?? .null })
+    }, write: { write($0).map { .number($0) } ?? .null })
 }
 
 private func choice<Choice: RawRepresentable & CaseIterable & Sendable>(

@@ -101,28 +101,31 @@ struct WeightDeclaration: Sendable {
 }
 
 /// Fields of `config.json` that every family may carry and that do not change a forward pass.
-let neutralConfigurationFields: Set<String> = [
+let neutralConfigurationFields = generationConfigurationFields.union([
   "architectures", "attn_implementation", "attn_pdrop", "attention_dropout", "auto_map", "bos_token_id",
-  "chunk_size_feed_forward", "cross_attention_hidden_size", "decoder_start_token_id", "dtype", "embd_pdrop",
-  "eos_token_id", "finetuning_task", "gradient_checkpointing", "id2label", "initializer_range", "is_decoder",
-  "is_encoder_decoder", "keys_to_ignore_at_inference", "label2id", "model_type", "name_or_path",
-  "output_attentions", "output_hidden_states", "output_past", "pad_token_id", "prefix", "problem_type",
-  "pruned_heads", "resid_pdrop", "return_dict", "sep_token_id", "summary_activation", "summary_first_dropout",
-  "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params", "tf_legacy_loss",
-  "tie_encoder_decoder", "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript",
-  "transformers_version", "use_bfloat16", "use_cache", "n_ctx", "gradient_checkpointing_kwargs",
-  "add_cross_attention", "quantization_config", "cache_implementation", "unsloth_fixed", "ignore_index",
+  "chunk_size_feed_forward", "cross_attention_hidden_size", "decoder_start_token_id", "dtype",
+  "embd_pdrop", "eos_token_id", "finetuning_task", "gradient_checkpointing", "id2label",
+  "initializer_range", "is_decoder", "is_encoder_decoder", "keys_to_ignore_at_inference", "label2id",
+  "model_type", "name_or_path", "output_attentions", "output_hidden_states", "output_past", "pad_token_id",
+  "prefix", "problem_type", "pruned_heads", "resid_pdrop", "return_dict", "sep_token_id",
+  "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+  "summary_use_proj", "task_specific_params", "tf_legacy_loss", "tie_encoder_decoder",
+  "tie_word_embeddings", "tokenizer_class", "torch_dtype", "torchscript", "transformers_version",
+  "use_bfloat16", "use_cache", "n_ctx", "gradient_checkpointing_kwargs", "add_cross_attention",
+  "quantization_config", "cache_implementation", "unsloth_fixed", "ignore_index",
   "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "classifier_dropout", "dropout",
   "activation_dropout", "residual_dropout", "embedding_dropout", "resid_dropout", "embed_dropout",
-  "layerdrop",
-  "init_std", "unk_token_id", "use_flash_attn", "is_llama_config", "inference", "per_layer_config", "fsdp",
-  "tokenizer_vocab_size", "predict_special_tokens", "num_labels", "pretraining_tp", "max_sequence_length",
-  "transformers.js_config", "max_new_tokens", "min_new_tokens",
-  "penalty_alpha", "epsilon_cutoff", "eta_cutoff", "min_p", "renormalize_logits", "guidance_scale",
-  "sequence_bias", "low_memory", "max_time", "eos_token_ids", "xla_device",
-  // Generation settings that older models keep in config.json.
-  "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
-  "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
+  "layerdrop", "init_std", "unk_token_id", "use_flash_attn", "is_llama_config", "inference",
+  "per_layer_config", "fsdp", "tokenizer_vocab_size", "predict_special_tokens", "num_labels",
+  "pretraining_tp", "max_sequence_length", "transformers.js_config", "eos_token_ids", "xla_device",
+])
+
+/// Settings of generation that older models keep in `config.json`.
+package let generationConfigurationFields: Set<String> = [
+  "max_length", "min_length", "max_new_tokens", "min_new_tokens", "max_time", "penalty_alpha",
+  "epsilon_cutoff", "eta_cutoff", "min_p", "renormalize_logits", "guidance_scale", "sequence_bias",
+  "low_memory", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty",
+  "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
   "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences",
   "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id",
   "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",
