@@ -34,11 +34,14 @@ public struct MemoryRequirement: Sendable, Equatable {
   ///
   /// - Parameters:
   ///   - positions: the most positions that a test fills.
+  ///   - sequences: the most sequences that a test keeps side by side.
   ///   - chunk: tokens of a prompt that are computed at once.
   ///   - engineCount: engines that are compared, each with a session of its own.
   ///   - operationRows: rows of the operations that are measured by themselves; 0 for none.
-  public init(_ model: ModelDescription, positions: Int, chunk: Int, engineCount: Int, operationRows: Int = 0)
-  {
+  public init(
+    _ model: ModelDescription, positions: Int, sequences: Int = 1, chunk: Int, engineCount: Int,
+    operationRows: Int = 0
+  ) {
     let configuration = model.configuration
     let attention = configuration.attention
     let rows = min(chunk, positions)
@@ -48,10 +51,13 @@ public struct MemoryRequirement: Sendable, Equatable {
     ])
     weights = MemoryRequirement.product([model.parameterCounts.total, 4])
     cache = MemoryRequirement.product([
-      2, 4, configuration.layerCount, attention.keyValueWidth, positions, engineCount,
+      2, 4, configuration.layerCount, attention.keyValueWidth, positions, sequences, engineCount,
     ])
     activations = MemoryRequirement.product([
-      MemoryRequirement.sum([MemoryRequirement.product([rows, widths]), configuration.vocabularySize]), 4,
+      MemoryRequirement.sum([
+        MemoryRequirement.product([rows, widths]),
+        MemoryRequirement.product([sequences, configuration.vocabularySize]),
+      ]), 4,
       engineCount,
     ])
     limits = MachineLimits.byteCount

@@ -1,3 +1,4 @@
+import Generation
 import Kernels
 import Transformer
 
@@ -11,6 +12,8 @@ public struct ModelMeasurement: Sendable {
   public let threadCount: Int
   /// Tokens of a prompt that were computed at once.
   public let chunk: Int
+  /// How keys and values were kept.
+  public let cacheTypes: KeyValueTypes
   /// Seconds of each repetition.
   public let sampleSeconds: [Double]
   /// Tokens per second of each slice, in time.
@@ -19,7 +22,7 @@ public struct ModelMeasurement: Sendable {
   public let sliceLimits: [Double]
 
   /// Tokens per second of each repetition.
-  public var sampleRates: [Double] { sampleSeconds.map { Double(test.tokenCount) / $0 } }
+  public var sampleRates: [Double] { sampleSeconds.map { Double(test.countedTokens) / $0 } }
   /// The limits' median in tokens per second.
   public var limit: Double { SampleStatistics(sliceLimits)?.median ?? 0 }
   /// The measured share of the limit, slice by slice.
@@ -28,7 +31,7 @@ public struct ModelMeasurement: Sendable {
   /// With the repetitions of another measurement of the same test.
   func appending(_ other: ModelMeasurement) -> ModelMeasurement {
     ModelMeasurement(
-      test: test, engine: engine, threadCount: threadCount, chunk: chunk,
+      test: test, engine: engine, threadCount: threadCount, chunk: chunk, cacheTypes: cacheTypes,
       sampleSeconds: sampleSeconds + other.sampleSeconds, sliceRates: sliceRates + other.sliceRates,
       sliceLimits: sliceLimits + other.sliceLimits)
   }
@@ -44,6 +47,8 @@ public final class ModelBenchmark {
     public var repetitions = 5
     /// Tokens of a prompt that are computed at once.
     public var chunk = 512
+    /// How keys and values are kept.
+    public var cacheTypes = KeyValueTypes()
     /// Seconds of a slice.
     public var sliceDuration = 0.5
     /// Seconds of a measurement of the limit.
@@ -99,7 +104,7 @@ public final class ModelBenchmark {
     if warmsUp {
       for contender in contenders where !isInterrupted() { try contender.warmUp() }
     }
-    let cost = ModelCost(model, test: test, chunk: settings.chunk)
+    let cost = ModelCost(model, test: test, chunk: settings.chunk, cacheTypes: settings.cacheTypes)
     for _ in 0..<repetitions {
       for contender in contenders {
         guard !isInterrupted() else { return [] }
@@ -122,7 +127,7 @@ public final class ModelBenchmark {
   private func limit(of kind: ModelTest.Kind, _ cost: ModelCost) -> Double {
     switch kind {
     case .prompt: limits.multiplicationRate(lasting: settings.limitDuration) / cost.operationsPerToken
-    case .generation: limits.readRate(lasting: settings.limitDuration) / cost.bytesPerToken
+    case .generation, .beams, .lookup: limits.readRate(lasting: settings.limitDuration) / cost.bytesPerToken
     }
   }
 
@@ -172,7 +177,10 @@ public final class ModelBenchmark {
 
   /// One engine in one test, somewhere within a repetition.
   private final class Contender {
-    private let session: InferenceSession
+    private let engine: any ComputeEngine
+    private let batch: SessionBatch
+    /// One per sequence.
+    private let sessions: [InferenceSession]
     private let test: ModelTest
     private let tokens: [Int]
     private let settings: Settings
@@ -186,22 +194,32 @@ public final class ModelBenchmark {
 
     init(_ benchmark: ModelBenchmark, engine: any ComputeEngine, test: ModelTest) throws {
       self.test = test
+      self.engine = engine
       settings = benchmark.settings
       tokens = ModelBenchmark.tokens(test.positions, of: benchmark.decoder)
       // Plain loops take seconds for a few tokens, and cost per token what they cost alone.
       let isNaive = engine is NaiveEngine
-      piece = test.kind == .generation ? 1 : isNaive ? min(8, test.tokenCount) : test.tokenCount
-      session = try InferenceSession(
-        decoder: benchmark.decoder, engine: engine, capacity: test.positions,
-        chunkSize: isNaive ? piece : settings.chunk)
+      piece =
+        test.isWhole
+        ? test.tokenCount : test.kind == .generation ? 1 : isNaive ? min(8, test.tokenCount) : test.tokenCount
+      let batch = SessionBatch(
+        decoder: benchmark.decoder, engine: engine, chunkSize: isNaive ? min(piece, 8) : settings.chunk,
+        cacheTypes: settings.cacheTypes)
+      self.batch = batch
+      sessions = try (0..<test.parallel).map { _ in
+        try batch.makeSession(capacity: test.positions, maximumRows: test.beams.count)
+      }
     }
 
     var isDone: Bool { done == test.tokenCount }
 
     /// Goes back to the start of the test.
     func begin() throws {
-      session.reset()
-      if test.depth > 0 { try session.append(Array(tokens[..<test.depth])) }
+      for session in sessions { session.reset() }
+      if test.depth > 0, !test.isWhole {
+        let depth = Array(tokens[..<test.depth])
+        for session in sessions { _ = try batch.prefill([.init(session, depth)]) }
+      }
       done = 0
       elapsed = 0
     }
@@ -210,7 +228,7 @@ public final class ModelBenchmark {
     func warmUp() throws {
       try begin()
       let start = ContinuousClock.now
-      repeat { try advance() } while !isDone && seconds(since: start) < settings.sliceDuration
+      repeat { _ = try advance() } while !isDone && seconds(since: start) < settings.sliceDuration
     }
 
     /// Runs on for a while, or to the end of the repetition.
@@ -218,36 +236,59 @@ public final class ModelBenchmark {
     /// - Returns: false when interrupted.
     func runSlice(lasting duration: Double, limit: Double, _ isInterrupted: () -> Bool) throws -> Bool {
       let first = done
-      let start = ContinuousClock.now
       var time = 0.0
       repeat {
-        try advance()
-        time = seconds(since: start)
+        time += try advance()
         if isInterrupted() { return false }
       } while !isDone && time < duration
       elapsed += time
-      sliceRates.append(Double(done - first) / time)
+      sliceRates.append(Double((done - first) * test.parallel) / time)
       sliceLimits.append(limit)
       if isDone { sampleSeconds.append(elapsed) }
       return true
     }
 
-    private func advance() throws {
+    /// Goes on by a piece.
+    ///
+    /// - Returns: the seconds that count.
+    private func advance() throws -> Double {
+      if test.isWhole { return try generateAll() }
+      let start = ContinuousClock.now
       let count = min(piece, test.tokenCount - done)
-      let next = tokens[test.depth + done..<test.depth + done + count]
+      let next = Array(tokens[test.depth + done..<test.depth + done + count])
+      let parts = sessions.map { SessionBatch.Part($0, next) }
       // A single first token is a prompt too: there is no row to continue yet.
-      if test.kind == .prompt || session.length == 0 {
-        try session.append(Array(next))
+      if test.kind == .prompt || sessions[0].length == 0 {
+        _ = try batch.prefill(parts)
       } else {
-        _ = try session.step(Array(next))
+        _ = try batch.step(parts)
       }
       done += count
+      return seconds(since: start)
+    }
+
+    /// Searches from the prompt to the end; the prompt does not count.
+    private func generateAll() throws -> Double {
+      var configuration = GenerationConfiguration()
+      configuration.maximumNewTokens = test.tokenCount
+      configuration.beamCount = test.beams.count
+      configuration.noRepeatNGramSize = test.beams.noRepeatNGramSize
+      let prompt = Array(tokens[..<max(1, test.depth)])
+      let plan = try configuration.plan(
+        promptLength: prompt.count, contextLength: sessions[0].capacity + 1,
+        vocabularySize: sessions[0].vocabularySize)
+      let result = try generate(
+        prompt: prompt, plan: plan, session: sessions[0],
+        drafter: test.lookup > 0 ? PromptLookup(maximum: test.lookup) : nil)
+      done = test.tokenCount
+      return result.generationDuration / .seconds(1)
     }
 
     var measurement: ModelMeasurement {
       ModelMeasurement(
-        test: test, engine: session.engine.name, threadCount: session.engine.threadCount,
-        chunk: settings.chunk, sampleSeconds: sampleSeconds, sliceRates: sliceRates, sliceLimits: sliceLimits)
+        test: test, engine: engine.name, threadCount: engine.threadCount, chunk: settings.chunk,
+        cacheTypes: settings.cacheTypes, sampleSeconds: sampleSeconds, sliceRates: sliceRates,
+        sliceLimits: sliceLimits)
     }
   }
 }

@@ -14,7 +14,7 @@ import Kernels
 /// stands for "not eligible" as it does in transformers, whose results depend on its rounding.
 ///
 /// - SeeAlso: transformers `GenerationMixin._beam_search`.
-final class BeamSearch {
+final class BeamSearch: DecodingRun {
   private static let ineligible: Float = -1e9
 
   /// One token of the tree of hypotheses.
@@ -66,13 +66,16 @@ final class BeamSearch {
   private let pool: Scratch<Float>
   private let sampler: BeamSampler?
 
-  static func run(
-    _ task: DecodingTask, logits: UnsafeMutableBufferPointer<Float>
-  ) throws -> DecodingOutcome {
-    try BeamSearch(task).run(logits)
-  }
+  private(set) var outcome: DecodingOutcome
+  private(set) var parents: [Int]?
+  private(set) var tokens: [Int] = []
+  private var lineage: [Int] = []
+  private var nextDetectors: [StopStringDetector?] = []
+  private var histories: TokenHistories
+  /// Rows of the session.
+  private var rowCount = 1
 
-  private init(_ task: DecodingTask) {
+  init(_ task: DecodingTask) {
     let plan = task.plan
     self.task = task
     width = plan.beamCount
@@ -88,66 +91,65 @@ final class BeamSearch {
     pool = Scratch(count: width + candidateCount, repeating: 0)
     sampler = plan.samples ? BeamSampler(rowCount: width, vocabularySize: task.vocabularySize) : nil
     candidates.reserveCapacity(candidateCount)
+    outcome = DecodingOutcome(sequences: [], interrupted: false, stepCount: 0)
+    histories = TokenHistories(prompt: task.prompt)
   }
 
-  private func run(_ firstLogits: UnsafeMutableBufferPointer<Float>) throws -> DecodingOutcome {
-    let (plan, session) = (task.plan, task.session)
-    var histories = TokenHistories(prompt: task.prompt)
-    var logits = firstLogits
-    var stepCount = 0
-    var (parents, tokens) = ([Int](), [Int]())
-
-    while true {
-      if task.isInterrupted {
-        return DecodingOutcome(
-          sequences: interruptedSequences(length: histories.length), interrupted: true, stepCount: stepCount)
-      }
-      let isFirst = stepCount == 0
-      let length = histories.length
-
-      try score(logits, isFirst: isFirst, position: length) { histories.row(isFirst ? 0 : $0) }
-      try chooseCandidates(position: length)
-      markFinished(length: length + 1)
-
-      // The best that do not end go on.
-      let previousDone = slots.allSatisfy(\.isDone)
-      for (index, candidate) in candidates.enumerated() {
-        pool.start[index] = candidate.score + (candidate.reason == nil ? 0 : BeamSearch.ineligible)
-      }
-      parents.removeAll(keepingCapacity: true)
-      tokens.removeAll(keepingCapacity: true)
-      var nextDetectors: [StopStringDetector?] = []
-      let next = topK(width, of: pool.start, count: candidates.count).map { index in
-        parents.append(isFirst ? 0 : candidates[index].parent)
-        tokens.append(candidates[index].token)
-        nextDetectors.append(candidates[index].detector)
-        return Hypothesis(score: pool.start[index], node: node(of: index, logits, isFirst: isFirst))
-      }
-
-      updateSlots(logits, isFirst: isFirst, newLength: length + 1 - plan.promptLength, wasFull: previousDone)
-      running = next
-      detectors = nextDetectors
-      updateOpenness(length: length + 1)
-
-      let goesOn =
-        isOpen && !(earlyStopping == .whenFull && slots.allSatisfy(\.isDone))
-        && candidates.contains { $0.reason == nil }
-      guard goesOn else { break }
-
-      if parents != Array(0..<session.rowCount) { session.select(parents: parents) }
-      histories.advance(parents: parents, appending: tokens)
-      logits = try session.step(tokens)
-      stepCount += 1
+  func advance(_ logits: UnsafeMutablePointer<Float>) throws -> Bool {
+    let plan = task.plan
+    let isFirst = outcome.stepCount == 0
+    let length = histories.length
+    if task.isInterrupted {
+      outcome.sequences = interruptedSequences(length: length)
+      outcome.interrupted = true
+      return false
     }
-    return DecodingOutcome(
-      sequences: slots.prefix(plan.sequenceCount).map(sequence), interrupted: false, stepCount: stepCount)
+
+    try score(logits, isFirst: isFirst, position: length) { histories.row(isFirst ? 0 : $0) }
+    try chooseCandidates(position: length)
+    markFinished(length: length + 1)
+
+    // The best that do not end go on.
+    let previousDone = slots.allSatisfy(\.isDone)
+    for (index, candidate) in candidates.enumerated() {
+      pool.start[index] = candidate.score + (candidate.reason == nil ? 0 : BeamSearch.ineligible)
+    }
+    lineage.removeAll(keepingCapacity: true)
+    tokens.removeAll(keepingCapacity: true)
+    nextDetectors.removeAll(keepingCapacity: true)
+    let next = topK(width, of: pool.start, count: candidates.count).map { index in
+      lineage.append(isFirst ? 0 : candidates[index].parent)
+      tokens.append(candidates[index].token)
+      nextDetectors.append(candidates[index].detector)
+      return Hypothesis(score: pool.start[index], node: node(of: index, logits, isFirst: isFirst))
+    }
+
+    updateSlots(logits, isFirst: isFirst, newLength: length + 1 - plan.promptLength, wasFull: previousDone)
+    running = next
+    swap(&detectors, &nextDetectors)
+    updateOpenness(length: length + 1)
+
+    let goesOn =
+      isOpen && !(earlyStopping == .whenFull && slots.allSatisfy(\.isDone))
+      && candidates.contains { $0.reason == nil }
+    guard goesOn else {
+      outcome.sequences = slots.prefix(plan.sequenceCount).map(sequence)
+      return false
+    }
+
+    let isUnchanged = lineage.count == rowCount && lineage.indices.allSatisfy { lineage[$0] == $0 }
+    parents = isUnchanged ? nil : lineage
+    rowCount = lineage.count
+    histories.advance(parents: lineage, appending: tokens)
+    outcome.stepCount += 1
+    return true
   }
 
   // MARK: One step
 
   /// Fills `scores` with the processed log-probabilities of every row.
   private func score(
-    _ logits: UnsafeMutableBufferPointer<Float>, isFirst: Bool, position: Int,
+    _ logits: UnsafeMutablePointer<Float>, isFirst: Bool, position: Int,
     history: (Int) -> UnsafeBufferPointer<Int32>
   ) throws {
     let count = task.vocabularySize
@@ -158,7 +160,7 @@ final class BeamSearch {
         out.update(from: scores.start, count: count)
         normalizers.append(normalizers[0])
       } else {
-        normalizers.append(logSoftmaxRow(logits.baseAddress! + row * count, into: out, count: count))
+        normalizers.append(logSoftmaxRow(logits + row * count, into: out, count: count))
         try task.check(normalizers[row], position: position)
       }
     }
@@ -209,7 +211,7 @@ final class BeamSearch {
   /// Only those may that end and are among the first B; the others take part with −1e9 and matter only where
   /// slots are still empty.
   private func updateSlots(
-    _ logits: UnsafeMutableBufferPointer<Float>, isFirst: Bool, newLength: Int, wasFull: Bool
+    _ logits: UnsafeMutablePointer<Float>, isFirst: Bool, newLength: Int, wasFull: Bool
   ) {
     let divisor = Float(pow(Double(newLength), lengthPenalty))
     let isClosed = earlyStopping == .whenFull && wasFull
@@ -243,7 +245,7 @@ final class BeamSearch {
 
   /// The candidate's place in the tree.
   private func node(
-    of index: Int, _ logits: UnsafeMutableBufferPointer<Float>, isFirst: Bool
+    of index: Int, _ logits: UnsafeMutablePointer<Float>, isFirst: Bool
   ) -> Int {
     if let node = candidates[index].node { return node }
     let (parent, token) = (candidates[index].parent, candidates[index].token)

@@ -15,6 +15,8 @@ import Kernels
 ///   - onToken: called for each token as it is chosen, with the number of its sequence and log p under the
 ///     model alone. Beams call it never: what they keep is known at the end only.
 ///   - allowedTokens: the tokens that may follow a sequence (prompt included); `nil` allows all.
+///   - drafter: guesses tokens ahead, which are then run together. The result is the same; a plan with several sequences or
+///     beams, and a session that cannot take tokens back, do without.
 /// - Returns: the sequences with their new tokens.
 /// - Throws: `GenerationError` for a prompt that does not fit the model or scores that are not numbers; whatever
 ///   the session throws.
@@ -23,26 +25,28 @@ public func generate(
   stopDecoder: (any StreamingTextDecoder)? = nil,
   interruption: InterruptionFlag? = nil,
   onToken: ((_ sequence: Int, _ token: Int, _ logProbability: Float) -> Void)? = nil,
-  allowedTokens: (([Int]) -> [Int])? = nil
+  allowedTokens: (([Int]) -> [Int])? = nil, drafter: (any Drafter)? = nil
 ) throws -> GenerationResult {
   let clock = ContinuousClock()
   let start = clock.now
   let task = try DecodingTask(
-    prompt: prompt, plan: plan, session: session, stopDecoder: stopDecoder, allowedTokens: allowedTokens,
-    interruption: interruption, start: start)
+    prompt: prompt, plan: plan, vocabularySize: session.vocabularySize, stopDecoder: stopDecoder,
+    allowedTokens: allowedTokens, interruption: interruption, start: start)
   let logits = try session.prefill(prompt)
   let prefilled = clock.now
 
   let outcome: DecodingOutcome
-  if plan.beamCount > 1 {
-    outcome = try BeamSearch.run(task, logits: logits)
+  if let drafter, plan.beamCount == 1, plan.sequenceCount == 1, let session = session as? any DraftingSession
+  {
+    outcome = try decode(
+      TokenRun(task, onToken: onToken), session: session, drafter: drafter, logits: logits)
   } else {
-    outcome = try TokenLoop.run(task, logits: logits, onToken: onToken)
+    outcome = try decode(task.makeRun(onToken: onToken), session: session, logits: logits)
   }
   return GenerationResult(
     sequences: outcome.sequences, interrupted: outcome.interrupted,
     promptDuration: start.duration(to: prefilled), generationDuration: prefilled.duration(to: clock.now),
-    stepCount: outcome.stepCount)
+    stepCount: outcome.stepCount, speculation: outcome.speculation)
 }
 
 /// The scores of the token after a prompt, after all processors: −∞ where a token was dropped.
@@ -56,7 +60,8 @@ public func processedScores(
   prompt: [Int], plan: DecodingPlan, session: any DecodingSession, allowedTokens: (([Int]) -> [Int])? = nil
 ) throws -> [Float] {
   let task = try DecodingTask(
-    prompt: prompt, plan: plan, session: session, stopDecoder: nil, allowedTokens: allowedTokens,
+    prompt: prompt, plan: plan, vocabularySize: session.vocabularySize, stopDecoder: nil,
+    allowedTokens: allowedTokens,
     interruption: nil, start: ContinuousClock().now, comparesText: false)
   let logits = try session.prefill(prompt)
   let history = TokenHistories(prompt: prompt)
@@ -80,13 +85,13 @@ struct DecodingOutcome {
   var sequences: [GeneratedSequence]
   var interrupted: Bool
   var stepCount: Int
+  var speculation: SpeculationCounts?
 }
 
 /// What both strategies share: the request, checked, and the rules for ending.
 struct DecodingTask {
   let prompt: [Int]
   let plan: DecodingPlan
-  let session: any DecodingSession
   let pipeline: ProcessorPipeline
   /// The detector of a sequence without new tokens; `nil` without stop strings.
   let stopDetector: StopStringDetector?
@@ -97,20 +102,19 @@ struct DecodingTask {
   private let acceptsInvalidLogits: Bool
 
   init(
-    prompt: [Int], plan: DecodingPlan, session: any DecodingSession, stopDecoder: (any StreamingTextDecoder)?,
+    prompt: [Int], plan: DecodingPlan, vocabularySize: Int, stopDecoder: (any StreamingTextDecoder)?,
     allowedTokens: (([Int]) -> [Int])?, interruption: InterruptionFlag?, start: ContinuousClock.Instant,
     comparesText: Bool = true
   ) throws {
     precondition(
       plan.promptLength == prompt.count, "a plan for \(plan.promptLength) tokens, a prompt of \(prompt.count)"
     )
-    vocabularySize = session.vocabularySize
+    self.vocabularySize = vocabularySize
     for id in prompt where id < 0 || id >= vocabularySize {
       throw GenerationError.unknownToken(id: id, place: "the prompt", vocabularySize: vocabularySize)
     }
     self.prompt = prompt
     self.plan = plan
-    self.session = session
     self.interruption = interruption
     pipeline = ProcessorPipeline(
       plan: plan, prompt: prompt, vocabularySize: vocabularySize, allowedTokens: allowedTokens)

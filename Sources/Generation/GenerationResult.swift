@@ -22,6 +22,17 @@ public struct GeneratedSequence: Sendable {
   public var finishReason: FinishReason
 }
 
+/// How guesses of what follows fared.
+public struct SpeculationCounts: Sendable, Equatable {
+  /// Tokens that were guessed.
+  public var drafted = 0
+  /// Those of them that came out.
+  public var accepted = 0
+
+  /// Nothing so far.
+  public init() {}
+}
+
 /// What a call to `generate` produced.
 public struct GenerationResult: Sendable {
   /// The sequences asked for, the best first when beams were used.
@@ -34,6 +45,8 @@ public struct GenerationResult: Sendable {
   public var generationDuration: Duration
   /// Forward passes after the prompt.
   public var stepCount: Int
+  /// How guesses fared, where there were any.
+  public var speculation: SpeculationCounts?
 
   /// Prompt and output of each sequence, shorter rows filled to the longest, as transformers returns them.
   public func filledRows(prompt: [Int], plan: DecodingPlan) -> [[Int]] {

@@ -1,6 +1,6 @@
 import Transformer
 
-extension InferenceSession: DecodingSession {
+extension InferenceSession: DraftingSession {
   /// Tokens that the model scores, V.
   public var vocabularySize: Int { decoder.configuration.vocabularySize }
 
@@ -11,5 +11,11 @@ extension InferenceSession: DecodingSession {
   public func prefill(_ tokens: [Int]) throws -> UnsafeMutableBufferPointer<Float> {
     reset()
     return try append(tokens)
+  }
+
+  /// Takes back the tokens from a length on.
+  public func takeBack(to length: Int) {
+    let left = truncate(to: length)
+    precondition(left == length, "\(left) positions are left of \(length)")
   }
 }

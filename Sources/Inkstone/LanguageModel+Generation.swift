@@ -100,10 +100,14 @@ extension LanguageModel {
   }
 
   /// Makes a session sized for a plan.
-  public func makeSession(for plan: DecodingPlan) throws -> InferenceSession {
+  ///
+  /// - Parameter cacheTypes: how keys and values are kept.
+  public func makeSession(
+    for plan: DecodingPlan, cacheTypes: KeyValueTypes = KeyValueTypes()
+  ) throws -> InferenceSession {
     try InferenceSession(
       decoder: decoder, engine: engine, capacity: plan.maximumLength,
-      maximumRows: max(plan.beamCount, plan.sequenceCount))
+      maximumRows: max(plan.beamCount, plan.sequenceCount), cacheTypes: cacheTypes)
   }
 
   /// Makes the decoder of a sequence's text, which ends before a stop string.

@@ -12,6 +12,8 @@ public final class Decoder: Sendable {
   public let weights: DecoderWeights
   /// Fields of `config.json` that the family does not know and that were passed over.
   public let unknownConfigurationFields: [String]
+  /// The frequencies of each rotary embedding whose frequencies do not change with the length of the sequence.
+  let fixedFrequencies: [[Float]?]
 
   /// Assembles a decoder of weights that are in memory already.
   init(
@@ -20,6 +22,9 @@ public final class Decoder: Sendable {
     self.configuration = configuration
     self.weights = weights
     self.unknownConfigurationFields = unknownConfigurationFields
+    fixedFrequencies = configuration.rotaryEmbeddings.map {
+      $0.dependsOnLength ? nil : $0.inverseFrequencies(sequenceLength: 1)
+    }
   }
 
   /// Loads a model: a folder in Hugging Face's layout (`config.json` and safetensors, single or sharded), or a

@@ -187,17 +187,17 @@ private struct WrongEngine: ComputeEngine {
   }
 
   func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-    shape: AttentionShape
+    keys: MatrixView, values: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape
   ) {
-    naive.store(keys: keys, values: values, in: layer, at: places, shape: shape)
+    naive.store(keys: keys, values: values, segments: segments, layer: layer, shape: shape)
   }
 
   func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    queries: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape,
     scoring: AttentionScoring, into y: MutableMatrixView
   ) {
-    naive.attention(queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y)
+    naive.attention(
+      queries: queries, segments: segments, layer: layer, shape: shape, scoring: scoring, into: y)
   }
 
   func activateGated(gate: MatrixView, up: MatrixView, into y: MutableMatrixView, activation: Activation) {

@@ -139,8 +139,8 @@ struct OperationTable {
     // A function, so that whoever uses the layer keeps its memory.
     func layer() -> KeyValueLayer {
       KeyValueLayer(
-        keys: cache.base, values: cache.base + keyValueSize, slotStride: keyValueSize,
-        headStride: length * shape.headDimension)
+        keys: cache.base, values: cache.base + keyValueSize,
+        slotStride: length * shape.keyValueHeadCount, headStride: length)
     }
     func plan(_ positions: Int) -> AttentionPlan {
       AttentionPlan(sharedRuns: [KeyValueRun(slot: 0, start: 0, count: positions)], isCausal: true)
@@ -195,8 +195,8 @@ struct OperationTable {
       engine.attention(
         queries: MatrixView(queries.base, rows: 1, columns: shape.queryWidth),
         layer: KeyValueLayer(
-          keys: keys, values: keys + size / 2, slotStride: size / 2,
-          headStride: positions * shape.headDimension),
+          keys: keys, values: keys + size / 2, slotStride: positions * shape.keyValueHeadCount,
+          headStride: positions),
         plan: AttentionPlan(sharedRuns: [KeyValueRun(slot: 0, start: 0, count: positions)], isCausal: true),
         shape: shape, scoring: AttentionScoring(scale: configuration.attentionScale),
         into: MutableMatrixView(y.base, rows: 1, columns: shape.queryWidth))

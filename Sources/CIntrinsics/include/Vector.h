@@ -62,3 +62,6 @@ static inline __attribute__((always_inline)) void ink_store16_partial(
   memcpy(target, &x, count * sizeof(float));
 #endif
 }
+
+/// Asks for a cache line that will be read; any address is allowed.
+static inline __attribute__((always_inline)) void ink_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }

@@ -31,27 +31,46 @@ public struct AttentionShape: Sendable, Equatable {
 
 /// The keys and values of one layer, wherever they are cached.
 ///
-/// Element (slot, head, position, channel) lies at
-/// `slot·slotStride + head·headStride + position·D + channel`, so that a head's positions are one
-/// contiguous (T, D) matrix, ready to be a GEMM operand.
-public struct KeyValueLayer {
+/// A slot holds, head after head, `headStride` places of D channels each; position p of a head lies at place
+/// `slot·slotStride + head·headStride + p`, or `p mod period` where only the latest positions are kept. Places are
+/// `type.byteCount(dimension: D)` bytes apart, so that a head's positions are one contiguous (T, D) matrix.
+public struct KeyValueLayer: @unchecked Sendable {
+  // Safe: whoever writes through the pointers owns the cache that they lead into.
+
   /// Keys.
-  public let keys: UnsafeMutablePointer<Float>
+  public let keys: UnsafeMutableRawPointer
   /// Values.
-  public let values: UnsafeMutablePointer<Float>
-  /// Elements from one slot to the next.
+  public let values: UnsafeMutableRawPointer
+  /// How keys are kept.
+  public let keyType: KeyValueType
+  /// How values are kept.
+  public let valueType: KeyValueType
+  /// Places from one slot to the next.
   public let slotStride: Int
-  /// Elements from one head to the next.
+  /// Places from one head to the next.
   public let headStride: Int
+  /// Positions after which places are used again; `Int.max` where each has its own.
+  public let period: Int
 
   /// Describes one layer's storage.
   public init(
-    keys: UnsafeMutablePointer<Float>, values: UnsafeMutablePointer<Float>, slotStride: Int, headStride: Int
+    keys: UnsafeMutableRawPointer, values: UnsafeMutableRawPointer, keyType: KeyValueType = .f32,
+    valueType: KeyValueType = .f32, slotStride: Int, headStride: Int, period: Int = .max
   ) {
+    precondition(period > 0, "a period of \(period) positions")
     self.keys = keys
     self.values = values
+    self.keyType = keyType
+    self.valueType = valueType
     self.slotStride = slotStride
     self.headStride = headStride
+    self.period = period
+  }
+
+  /// The place of a position of one head.
+  @inline(__always)
+  func place(slot: Int, head: Int, position: Int) -> Int {
+    slot * slotStride + head * headStride + (position < period ? position : position % period)
   }
 }
 
@@ -111,5 +130,27 @@ public struct AttentionPlan: Sendable {
   /// The runs of one row beside the shared ones.
   public func ownRuns(of row: Int) -> ArraySlice<KeyValueRun> {
     ownRunStarts.isEmpty ? [] : ownRuns[ownRunStarts[row]..<ownRunStarts[row + 1]]
+  }
+}
+
+/// Rows of a forward pass that belong together: where their keys and values go, and what they attend to.
+public struct AttentionSegment {
+  /// The rows.
+  public var rows: Range<Int>
+  /// The storage of every layer, (layers); its owner outlives the segment.
+  public var layers: UnsafePointer<KeyValueLayer>
+  /// Where the rows' keys and values are kept, in the order of the rows.
+  public var writes: [KeyValueRun]
+  /// What the rows attend to, row 0 of the plan being the segment's first.
+  public var plan: AttentionPlan
+
+  /// Describes a segment.
+  public init(
+    rows: Range<Int>, layers: UnsafePointer<KeyValueLayer>, writes: [KeyValueRun], plan: AttentionPlan
+  ) {
+    self.rows = rows
+    self.layers = layers
+    self.writes = writes
+    self.plan = plan
   }
 }

@@ -4,40 +4,45 @@
   import Darwin
 #endif
 
-/// Attention as scalar loops: the naive twin of `attendBlock`, for all heads and rows.
+/// Attention of one segment as scalar loops: the naive twin of `attendBlock`, for all heads and rows.
 func attentionReference(
-  queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+  queries: MatrixView, segment: AttentionSegment, layer: KeyValueLayer, shape: AttentionShape,
   scoring: AttentionScoring, into y: MutableMatrixView
 ) {
   let dimension = shape.headDimension
-  for row in 0..<queries.rows {
-    let hidden = plan.isCausal ? queries.rows - 1 - row : 0
-    // Offsets, within a head, of the positions that the row attends to.
-    var offsets: [Int] = []
+  let plan = segment.plan
+  let (keySize, valueSize) = (
+    layer.keyType.byteCount(dimension: dimension), layer.valueType.byteCount(dimension: dimension)
+  )
+  for row in 0..<segment.rows.count {
+    let hidden = plan.isCausal ? segment.rows.count - 1 - row : 0
+    // Slot and position of what the row attends to.
+    var seen: [(slot: Int, position: Int)] = []
     for run in plan.sharedRuns {
-      for position in run.start..<run.start + run.count {
-        offsets.append(run.slot * layer.slotStride + position * dimension)
-      }
+      for position in run.start..<run.start + run.count { seen.append((run.slot, position)) }
     }
-    offsets.removeLast(hidden)
+    seen.removeLast(hidden)
     for run in plan.ownRuns(of: row) {
-      for position in run.start..<run.start + run.count {
-        offsets.append(run.slot * layer.slotStride + position * dimension)
-      }
+      for position in run.start..<run.start + run.count { seen.append((run.slot, position)) }
     }
 
-    let first = scoring.window.map { max(0, offsets.count - $0) } ?? 0
-    offsets.removeFirst(first)
+    let first = scoring.window.map { max(0, seen.count - $0) } ?? 0
+    seen.removeFirst(first)
 
     for head in 0..<shape.queryHeadCount {
-      let query = queries.row(row) + head * dimension
-      let output = y.row(row) + head * dimension
-      let base = head / shape.groupSize * layer.headStride
+      let query = queries.row(segment.rows.lowerBound + row) + head * dimension
+      let output = y.row(segment.rows.lowerBound + row) + head * dimension
+      let places = seen.map {
+        layer.place(slot: $0.slot, head: head / shape.groupSize, position: $0.position)
+      }
       var weights: [Float] = []
       var maximum = -Float.infinity
-      for (index, offset) in offsets.enumerated() {
+      for (index, place) in places.enumerated() {
+        let key = layer.keys + place * keySize
         var score: Float = 0
-        for channel in 0..<dimension { score += query[channel] * layer.keys[base + offset + channel] }
+        for channel in 0..<dimension {
+          score += query[channel] * layer.keyType.element(key, channel: channel, dimension: dimension)
+        }
         score *= scoring.scale
         if let cap = scoring.softCap { score = cap * tanhf(score / cap) }
         if let bias = scoring.bias { score += bias.value(head: head, position: first + index) }
@@ -50,9 +55,12 @@ func attentionReference(
         sum += weights[index]
       }
       for channel in 0..<dimension { output[channel] = 0 }
-      for (index, offset) in offsets.enumerated() {
+      for (index, place) in places.enumerated() {
         let weight = weights[index] / sum
-        for channel in 0..<dimension { output[channel] += weight * layer.values[base + offset + channel] }
+        let value = layer.values + place * valueSize
+        for channel in 0..<dimension {
+          output[channel] += weight * layer.valueType.element(value, channel: channel, dimension: dimension)
+        }
       }
     }
   }

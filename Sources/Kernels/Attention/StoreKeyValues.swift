@@ -1,22 +1,32 @@
-/// Copies some heads of new keys and values to their places in a cache.
+/// Copies some heads of new keys and values to their places in a cache, in the types that it keeps.
+///
+/// - Parameters:
+///   - keys: (R, G·D), all rows of the pass.
+///   - values: (R, G·D).
+///   - segment: which of the rows, and where they go.
+///   - layer: of the segment's layers.
 func storeKeyValues(
-  keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-  shape: AttentionShape,
-  heads: Range<Int>
+  keys: MatrixView, values: MatrixView, segment: AttentionSegment, layer: KeyValueLayer,
+  shape: AttentionShape, heads: Range<Int>
 ) {
   let dimension = shape.headDimension
+  let (keySize, valueSize) = (
+    layer.keyType.byteCount(dimension: dimension), layer.valueType.byteCount(dimension: dimension)
+  )
   precondition(
     keys.columns == shape.keyValueWidth && values.columns == shape.keyValueWidth
-      && keys.rows == values.rows && keys.rows == places.reduce(0) { $0 + $1.count },
-    "(\(keys.rows), \(keys.columns)) keys for \(places.count) runs of places")
+      && keys.rows == values.rows && segment.rows.upperBound <= keys.rows
+      && segment.rows.count == segment.writes.reduce(0) { $0 + $1.count },
+    "(\(keys.rows), \(keys.columns)) keys for \(segment.writes.count) runs of places")
   for head in heads {
-    var row = 0
-    for place in places {
-      var target = place.slot * layer.slotStride + head * layer.headStride + place.start * dimension
-      for _ in 0..<place.count {
-        (layer.keys + target).update(from: keys.row(row) + head * dimension, count: dimension)
-        (layer.values + target).update(from: values.row(row) + head * dimension, count: dimension)
-        target += dimension
+    var row = segment.rows.lowerBound
+    for run in segment.writes {
+      for position in run.start..<run.start + run.count {
+        let place = layer.place(slot: run.slot, head: head, position: position)
+        layer.keyType.encode(
+          keys.row(row) + head * dimension, dimension: dimension, to: layer.keys + place * keySize)
+        layer.valueType.encode(
+          values.row(row) + head * dimension, dimension: dimension, to: layer.values + place * valueSize)
         row += 1
       }
     }

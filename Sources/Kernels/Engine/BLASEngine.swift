@@ -8,18 +8,33 @@ public final class BLASEngine: ComputeEngine {
   public var threadCount: Int { pool.threadCount }
 
   private let pool: WorkerPool
+  /// The threads of passes of many rows: a prompt uses more of them well than a memory can feed in decoding.
+  private let batchPool: WorkerPool
   private let scratch = ScratchMemory()
 
   /// Starts the threads.
   /// - Parameter threadCount: the caller's thread included; by default one per core that the process may use.
-  public convenience init(threadCount: Int = WorkerPool.defaultThreadCount()) {
-    self.init(pool: WorkerPool(threadCount: threadCount))
+  /// - Parameter batchThreadCount: threads for passes of more than 16 rows; as many when not given.
+  public convenience init(
+    threadCount: Int = WorkerPool.defaultThreadCount(), batchThreadCount: Int? = nil
+  ) {
+    let pool = WorkerPool(threadCount: threadCount)
+    self.init(
+      pool: pool,
+      batchPool: batchThreadCount == nil || batchThreadCount == threadCount
+        ? pool : WorkerPool(threadCount: batchThreadCount!))
   }
 
   /// Computes with the threads of a pool that exists.
-  public init(pool: WorkerPool) {
+  public convenience init(pool: WorkerPool) { self.init(pool: pool, batchPool: pool) }
+
+  private init(pool: WorkerPool, batchPool: WorkerPool) {
     self.pool = pool
+    self.batchPool = batchPool
   }
+
+  /// The threads for a pass of some rows.
+  private func pool(_ rows: Int) -> WorkerPool { rows > AttentionCut.fewRows ? batchPool : pool }
 
   /// Looks up embeddings; a row is too short to be worth a second thread.
   public func embed(_ ids: [Int], table: MatrixView, into y: MutableMatrixView, accumulate: Bool) {
@@ -28,7 +43,7 @@ public final class BLASEngine: ComputeEngine {
 
   /// Normalises rows, several at a time.
   public func normalize(_ x: MatrixView, _ weight: NormalizationWeight, into y: MutableMatrixView) {
-    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+    pool(x.rows).run(x.rows, grain: rowGrain(x.columns)) { rows in
       Kernels.normalize(x.rows(rows), weight, into: y.rows(rows))
     }
   }
@@ -37,7 +52,7 @@ public final class BLASEngine: ComputeEngine {
   public func normalizeHeads(
     _ x: MutableMatrixView, _ weight: NormalizationWeight, dimension: Int, weightStride: Int
   ) {
-    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+    pool(x.rows).run(x.rows, grain: rowGrain(x.columns)) { rows in
       Kernels.normalizeHeads(x.rows(rows), weight, dimension: dimension, weightStride: weightStride)
     }
   }
@@ -46,7 +61,7 @@ public final class BLASEngine: ComputeEngine {
   public func rotate(
     _ x: MutableMatrixView, cosines: MatrixView, sines: MatrixView, dimension: Int, pairing: RotaryPairing
   ) {
-    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+    pool(x.rows).run(x.rows, grain: rowGrain(x.columns)) { rows in
       Kernels.rotate(
         x.rows(rows), cosines: cosines.rows(rows), sines: sines.rows(rows), dimension: dimension,
         pairing: pairing)
@@ -73,7 +88,7 @@ public final class BLASEngine: ComputeEngine {
     let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
     let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
     let bands = (weight.outputs + tile.columns - 1) / tile.columns
-    pool.run(rowBlocks * bands) { task in
+    pool(x.rows).run(rowBlocks * bands) { task in
       // Threads that work side by side read the same band of weights.
       let (band, block) = task.quotientAndRemainder(dividingBy: rowBlocks)
       let columns = band * tile.columns..<min((band + 1) * tile.columns, weight.outputs)
@@ -157,7 +172,7 @@ public final class BLASEngine: ComputeEngine {
       let start = first
       packedProduct(
         x, part, roundsActivations: weight.roundsActivations, into: y.columns(start..<start + part.outputs),
-        accumulate: epilogue == .add, pool: pool, scratch: scratch
+        accumulate: epilogue == .add, pool: pool(x.rows), scratch: scratch
       ) { out, column in finish(out, bias.map { $0 + start + column }, epilogue) }
       first += part.outputs
     }
@@ -179,29 +194,76 @@ public final class BLASEngine: ComputeEngine {
 
   /// Copies rows into the cache, a task per head.
   public func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-    shape: AttentionShape
+    keys: MatrixView, values: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape
   ) {
-    pool.run(shape.keyValueHeadCount, grain: max(1, 16_384 / max(1, keys.rows * shape.headDimension))) {
+    pool(keys.rows).run(
+      shape.keyValueHeadCount, grain: max(1, 16_384 / max(1, keys.rows * shape.headDimension))
+    ) {
       heads in
-      storeKeyValues(keys: keys, values: values, in: layer, at: places, shape: shape, heads: heads)
+      for segment in segments {
+        storeKeyValues(
+          keys: keys, values: values, segment: segment, layer: segment.layers[layer], shape: shape,
+          heads: heads)
+      }
     }
   }
 
-  /// Attention, a task per key/value head and block of queries.
+  /// Attention, the tasks of all segments together.
   public func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    queries: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape,
     scoring: AttentionScoring, into y: MutableMatrixView
   ) {
-    let blockRows = BLASEngine.queryBlock(rows: queries.rows, plan: plan, group: shape.groupSize)
-    let blocks = (queries.rows + blockRows - 1) / blockRows
-    pool.run(shape.keyValueHeadCount * blocks) { task in
-      // The last block of a prompt sees the most positions: it goes first, so that no thread ends late.
-      let block = blocks - 1 - task / shape.keyValueHeadCount
-      attendBlock(
-        queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y,
-        head: task % shape.keyValueHeadCount,
-        rows: block * blockRows..<min((block + 1) * blockRows, queries.rows))
+    var first = 0
+    while first < segments.count {
+      // As many segments as the pool takes tasks at once; mostly all.
+      var (tasks, partials, end) = (0, 0, first)
+      while end < segments.count {
+        let cut = AttentionCut(segments[end], shape: shape, window: scoring.window)
+        if end > first, tasks + cut.count > 50_000 { break }
+        tasks += cut.count
+        partials += cut.partialSize(shape)
+        end += 1
+      }
+      attend(
+        queries: queries, segments: segments[first..<end], taskCount: tasks, partialCount: partials,
+        layer: layer,
+        shape: shape, scoring: scoring, into: y)
+      first = end
+    }
+  }
+
+  private func attend(
+    queries: MatrixView, segments: ArraySlice<AttentionSegment>, taskCount: Int, partialCount: Int,
+    layer: Int, shape: AttentionShape, scoring: AttentionScoring, into y: MutableMatrixView
+  ) {
+    scratch.withMemory(max(partialCount, 1) * 4) { memory in
+      let partials = memory.bindMemory(to: Float.self, capacity: max(partialCount, 1))
+      pool(y.rows).run(taskCount) { task in
+        var (rest, target) = (task, partials)
+        for segment in segments {
+          let cut = AttentionCut(segment, shape: shape, window: scoring.window)
+          guard rest >= cut.count else {
+            let (head, rows, columns) = cut.task(rest, rows: segment.rows.count)
+            attendBlock(
+              queries: queries, segment: segment, layer: segment.layers[layer], shape: shape,
+              scoring: scoring,
+              into: y, head: head, rows: rows, columns: columns, isFew: cut.isFew,
+              partial: cut.parts > 1 ? target + cut.partialSize(shape) / cut.count * rest : nil,
+              scratch: scratch)
+            return
+          }
+          rest -= cut.count
+          target += cut.partialSize(shape)
+        }
+      }
+      guard partialCount > 0 else { return }
+      var source = partials
+      for segment in segments {
+        let cut = AttentionCut(segment, shape: shape, window: scoring.window)
+        guard cut.parts > 1 else { continue }
+        mergePartials(source, cut: cut, segment: segment, shape: shape, into: y)
+        source += cut.partialSize(shape)
+      }
     }
   }
 
@@ -209,7 +271,7 @@ public final class BLASEngine: ComputeEngine {
   public func activateGated(
     gate: MatrixView, up: MatrixView, into y: MutableMatrixView, activation: Activation
   ) {
-    pool.run(y.rows, grain: rowGrain(y.columns)) { rows in
+    pool(y.rows).run(y.rows, grain: rowGrain(y.columns)) { rows in
       Kernels.activateGated(gate: gate.rows(rows), up: up.rows(rows), into: y.rows(rows), activation)
     }
   }
@@ -226,21 +288,21 @@ public final class BLASEngine: ComputeEngine {
 
   /// Adds rows, several at a time.
   public func add(_ x: MatrixView, scaledBy scale: Float, to y: MutableMatrixView) {
-    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+    pool(x.rows).run(x.rows, grain: rowGrain(x.columns)) { rows in
       for row in rows { addRow(x.row(row), scaledBy: scale, to: y.row(row), count: x.columns) }
     }
   }
 
   /// Multiplies rows, several at a time.
   public func scale(_ x: MutableMatrixView, by scale: Float) {
-    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+    pool(x.rows).run(x.rows, grain: rowGrain(x.columns)) { rows in
       for row in rows { scaleRow(x.row(row), by: scale, into: x.row(row), count: x.columns) }
     }
   }
 
   /// Bends rows, several at a time.
   public func softCap(_ x: MutableMatrixView, cap: Float) {
-    pool.run(x.rows, grain: rowGrain(x.columns)) { rows in
+    pool(x.rows).run(x.rows, grain: rowGrain(x.columns)) { rows in
       for row in rows { softCapRow(x.row(row), cap: cap, into: x.row(row), count: x.columns) }
     }
   }
@@ -260,12 +322,5 @@ public final class BLASEngine: ComputeEngine {
     for (index, row) in rows.enumerated() {
       addRow(x.row(index), scaledBy: shares[index], to: y.row(row), count: x.columns)
     }
-  }
-
-  /// Rows of queries whose scores are held at once: memory stays linear in the number of positions.
-  private static func queryBlock(rows: Int, plan: AttentionPlan, group: Int) -> Int {
-    guard plan.isCausal else { return max(rows, 1) }
-    let budget = 1 << 19
-    return max(1, min(rows, 64, budget / max(1, plan.sharedCount * group)))
   }
 }

@@ -55,22 +55,21 @@ public protocol ComputeEngine: Sendable {
   /// - Parameters:
   ///   - keys: (R, G·D).
   ///   - values: (R, G·D).
-  ///   - layer: where they are kept.
-  ///   - places: the slots and positions of the R rows, in order.
+  ///   - segments: the R rows, with the slots and positions where each goes.
+  ///   - layer: of the segments' layers.
   func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-    shape: AttentionShape)
+    keys: MatrixView, values: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape)
 
   /// Scaled dot-product attention over cached keys and values.  y = softmax(score(q, K))·V, per head
   /// - Parameters:
   ///   - queries: (R, H·D).
-  ///   - layer: where keys and values lie.
-  ///   - plan: the positions that each row attends to, at least one each.
+  ///   - segments: the R rows, with the positions that each attends to, at least one.
+  ///   - layer: of the segments' layers.
   ///   - scoring: how products of queries and keys become scores.
   ///   - y: (R, H·D); does not overlap `queries`.
   /// - SeeAlso: arXiv:1706.03762
   func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    queries: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape,
     scoring: AttentionScoring, into y: MutableMatrixView)
 
   /// Lets one half of a feed-forward block's channels gate the other.  y = f(gate)·up
@@ -121,6 +120,21 @@ public protocol ComputeEngine: Sendable {
   ///   - x: (rows.count, C).
   ///   - y: (R, C); does not overlap `x`.
   func scatterAdd(_ x: MatrixView, rows: [Int], shares: [Float], to y: MutableMatrixView)
+}
+
+extension ComputeEngine {
+  /// Attention of all rows by one plan over one layer.
+  public func attention(
+    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    scoring: AttentionScoring, into y: MutableMatrixView
+  ) {
+    withUnsafePointer(to: layer) { layer in
+      attention(
+        queries: queries,
+        segments: [AttentionSegment(rows: 0..<queries.rows, layers: layer, writes: [], plan: plan)],
+        layer: 0, shape: shape, scoring: scoring, into: y)
+    }
+  }
 }
 
 /// One expert's part in the result of one row.

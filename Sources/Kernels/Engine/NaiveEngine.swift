@@ -52,19 +52,25 @@ public final class NaiveEngine: ComputeEngine {
 
   /// Copies rows into the cache.
   public func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-    shape: AttentionShape
+    keys: MatrixView, values: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape
   ) {
-    storeKeyValues(
-      keys: keys, values: values, in: layer, at: places, shape: shape, heads: 0..<shape.keyValueHeadCount)
+    for segment in segments {
+      storeKeyValues(
+        keys: keys, values: values, segment: segment, layer: segment.layers[layer], shape: shape,
+        heads: 0..<shape.keyValueHeadCount)
+    }
   }
 
   /// Query by query, head by head.
   public func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    queries: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape,
     scoring: AttentionScoring, into y: MutableMatrixView
   ) {
-    attentionReference(queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y)
+    for segment in segments {
+      attentionReference(
+        queries: queries, segment: segment, layer: segment.layers[layer], shape: shape, scoring: scoring,
+        into: y)
+    }
   }
 
   /// Gates element by element.

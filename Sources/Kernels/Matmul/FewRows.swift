@@ -1,3 +1,5 @@
+import CIntrinsics
+
 // Products of a few rows with a large matrix: the matrix is read from memory once, and that read is most of the time there
 // is. `Benchmarks/README.md` has the measurements that set the limits.
 
@@ -61,26 +63,20 @@ private func sum(_ x: FloatVector) -> Float {
   return (four.x + four.z) + (four.y + four.w)
 }
 
-/// Σ a[i]·b[i].
+/// Σ a[i]·b[i], added up in the order in which the kernels for four outputs add: how outputs are grouped changes no bit.
 private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, count: Int) -> Float {
-  var (s, t) = (FloatVector.zero, FloatVector.zero)
-  let whole = count & ~31
-  var index = 0  // Every addition to it is safe: it stays within `count`.
+  var s = FloatVector.zero
+  let whole = count & ~15
+  var index = 0
   while index < whole {
     s = multiplyAdd(FloatVector(at: a + index), FloatVector(at: b + index), s)
-    t = multiplyAdd(FloatVector(at: a + (index &+ 16)), FloatVector(at: b + (index &+ 16)), t)
-    index &+= 32
+    index &+= 16  // Safe: at most `count`.
   }
-  while index < count {
-    let rest = min(16, count &- index)
-    if rest == 16 {
-      s = multiplyAdd(FloatVector(at: a + index), FloatVector(at: b + index), s)
-    } else {
-      t = multiplyAdd(FloatVector(at: a + index, count: rest), FloatVector(at: b + index, count: rest), t)
-    }
-    index &+= rest
+  if whole < count {
+    let rest = count - whole
+    s = multiplyAdd(FloatVector(at: a + whole, count: rest), FloatVector(at: b + whole, count: rest), s)
   }
-  return sum(s + t)
+  return sum(s)
 }
 
 /// Four outputs of one row.
@@ -167,7 +163,28 @@ private func dots4x2(
   put(sum(t3), second + 3, accumulate)
 }
 
-/// Four outputs of four rows.
+/// The sums of the lanes of four vectors, each added in the order of `sum`.
+@inline(__always)
+private func sums(_ a: FloatVector, _ b: FloatVector, _ c: FloatVector, _ d: FloatVector) -> SIMD4<Float> {
+  @inline(__always)
+  func four(_ x: FloatVector) -> SIMD4<Float> {
+    let eight = x.lowHalf + x.highHalf
+    return eight.lowHalf + eight.highHalf
+  }
+  let (e, f, g, h) = (four(a), four(b), four(c), four(d))
+  let s = SIMD4(e.x, f.x, e.y, f.y) + SIMD4(e.z, f.z, e.w, f.w)
+  let t = SIMD4(g.x, h.x, g.y, h.y) + SIMD4(g.z, h.z, g.w, h.w)
+  return SIMD4(s.x, s.y, t.x, t.y) + SIMD4(s.z, s.w, t.z, t.w)
+}
+
+@inline(__always)
+private func put(_ sums: SIMD4<Float>, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool) {
+  let memory = UnsafeMutableRawPointer(target)
+  let result = accumulate ? memory.loadUnaligned(as: SIMD4<Float>.self) + sums : sums
+  memory.storeBytes(of: result, as: SIMD4<Float>.self)
+}
+
+/// Four outputs of four rows; lines of the weights that come later are asked for on the way.
 private func dots4x4(
   _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
   _ accumulate: Bool
@@ -203,8 +220,13 @@ private func dots4x4(
     v3 = multiplyAdd(h, m3, v3)
   }
   let whole = count & ~15
+  let ahead = 8 * count
   var index = 0
   while index < whole {
+    ink_prefetch(w + (ahead + index))
+    ink_prefetch(w1 + (ahead + index))
+    ink_prefetch(w2 + (ahead + index))
+    ink_prefetch(w3 + (ahead + index))
     step(
       FloatVector(at: a + index), FloatVector(at: b + index), FloatVector(at: c + index),
       FloatVector(at: d + index), FloatVector(at: w + index), FloatVector(at: w1 + index),
@@ -219,25 +241,10 @@ private func dots4x4(
       FloatVector(at: w + whole, count: rest), FloatVector(at: w1 + whole, count: rest),
       FloatVector(at: w2 + whole, count: rest), FloatVector(at: w3 + whole, count: rest))
   }
-  let targets = (
-    y.row(row) + output, y.row(row + 1) + output, y.row(row + 2) + output, y.row(row + 3) + output
-  )
-  put(sum(s0), targets.0, accumulate)
-  put(sum(s1), targets.0 + 1, accumulate)
-  put(sum(s2), targets.0 + 2, accumulate)
-  put(sum(s3), targets.0 + 3, accumulate)
-  put(sum(t0), targets.1, accumulate)
-  put(sum(t1), targets.1 + 1, accumulate)
-  put(sum(t2), targets.1 + 2, accumulate)
-  put(sum(t3), targets.1 + 3, accumulate)
-  put(sum(u0), targets.2, accumulate)
-  put(sum(u1), targets.2 + 1, accumulate)
-  put(sum(u2), targets.2 + 2, accumulate)
-  put(sum(u3), targets.2 + 3, accumulate)
-  put(sum(v0), targets.3, accumulate)
-  put(sum(v1), targets.3 + 1, accumulate)
-  put(sum(v2), targets.3 + 2, accumulate)
-  put(sum(v3), targets.3 + 3, accumulate)
+  put(sums(s0, s1, s2, s3), y.row(row) + output, accumulate)
+  put(sums(t0, t1, t2, t3), y.row(row + 1) + output, accumulate)
+  put(sums(u0, u1, u2, u3), y.row(row + 2) + output, accumulate)
+  put(sums(v0, v1, v2, v3), y.row(row + 3) + output, accumulate)
 }
 
 /// A part of the sum y = x·W for a matrix of (inputs, outputs).
@@ -253,6 +260,13 @@ func sumFewRowsInputMajor(
   let outputs = sums.columns
   for row in 0..<x.rows { sums.row(row).update(repeating: 0, count: outputs) }
   var input = inputs.lowerBound
+  if x.rows >= 4 {
+    while inputs.upperBound - input >= 4 {
+      let count = min(16, (inputs.upperBound - input) / 4 * 4)
+      addTiles(x, weights + input * outputs, inputs: input..<input + count, sums: sums)
+      input += count
+    }
+  }
   while input < inputs.upperBound {
     let count = min(4, inputs.upperBound - input)
     let w = weights + input * outputs
@@ -283,6 +297,147 @@ func sumFewRowsInputMajor(
       }
     }
     input += count
+  }
+}
+
+/// Adds the terms of some inputs to four rows and more: tiles of 64 outputs by four rows stay in registers over all of them.
+///
+/// Each sum is rounded as `add4` rounds it, input by input.
+private func addTiles(
+  _ x: MatrixView, _ weights: UnsafePointer<Float>, inputs: Range<Int>, sums: MutableMatrixView
+) {
+  let outputs = sums.columns
+  var column = 0
+  while outputs - column >= 64 {
+    // The lines of a later tile, four of each row of weights, are asked for on the way.
+    let later = weights + min(column + 256, outputs - 64)
+    var row = 0
+    while row < x.rows {
+      if x.rows - row >= 4 {
+        addTile4x64(
+          x.row(row) + inputs.lowerBound, x.rowStride, weights + column, stride: outputs,
+          count: inputs.count, to: sums.row(row) + column, sums.rowStride, later: row == 0 ? later : nil)
+        row += 4
+      } else {
+        addTile1x64(
+          x.row(row) + inputs.lowerBound, weights + column, stride: outputs, count: inputs.count,
+          to: sums.row(row) + column)
+        row += 1
+      }
+    }
+    column += 64
+  }
+  while column < outputs {
+    let width = min(16, outputs - column)
+    for row in 0..<x.rows {
+      addTile1x16(
+        x.row(row) + inputs.lowerBound, weights + column, stride: outputs, count: inputs.count,
+        to: sums.row(row) + column, width: width)
+    }
+    column += width
+  }
+}
+
+private func addTile4x64(
+  _ x: UnsafePointer<Float>, _ xStride: Int, _ w: UnsafePointer<Float>, stride: Int, count: Int,
+  to y: UnsafeMutablePointer<Float>, _ yStride: Int, later: UnsafePointer<Float>?
+) {
+  let (x1, x2, x3) = (x + xStride, x + 2 * xStride, x + 3 * xStride)
+  let (y1, y2, y3) = (y + yStride, y + 2 * yStride, y + 3 * yStride)
+  @inline(__always)
+  func load(_ p: UnsafePointer<Float>) -> (FloatVector, FloatVector, FloatVector, FloatVector) {
+    (FloatVector(at: p), FloatVector(at: p + 16), FloatVector(at: p + 32), FloatVector(at: p + 48))
+  }
+  @inline(__always)
+  func store(
+    _ v: (FloatVector, FloatVector, FloatVector, FloatVector), _ p: UnsafeMutablePointer<Float>
+  ) {
+    v.0.store(to: p)
+    v.1.store(to: p + 16)
+    v.2.store(to: p + 32)
+    v.3.store(to: p + 48)
+  }
+  var (a0, a1, a2, a3) = load(y)
+  var (b0, b1, b2, b3) = load(y1)
+  var (c0, c1, c2, c3) = load(y2)
+  var (d0, d1, d2, d3) = load(y3)
+  var p = w
+  var q = later ?? w
+  for index in 0..<count {
+    if later != nil {
+      ink_prefetch(q)
+      ink_prefetch(q + 16)
+      ink_prefetch(q + 32)
+      ink_prefetch(q + 48)
+      q += stride
+    }
+    let (v0, v1, v2, v3) = load(p)
+    let (e, f) = (FloatVector(repeating: x[index]), FloatVector(repeating: x1[index]))
+    let (g, h) = (FloatVector(repeating: x2[index]), FloatVector(repeating: x3[index]))
+    a0 = multiplyAdd(e, v0, a0)
+    a1 = multiplyAdd(e, v1, a1)
+    a2 = multiplyAdd(e, v2, a2)
+    a3 = multiplyAdd(e, v3, a3)
+    b0 = multiplyAdd(f, v0, b0)
+    b1 = multiplyAdd(f, v1, b1)
+    b2 = multiplyAdd(f, v2, b2)
+    b3 = multiplyAdd(f, v3, b3)
+    c0 = multiplyAdd(g, v0, c0)
+    c1 = multiplyAdd(g, v1, c1)
+    c2 = multiplyAdd(g, v2, c2)
+    c3 = multiplyAdd(g, v3, c3)
+    d0 = multiplyAdd(h, v0, d0)
+    d1 = multiplyAdd(h, v1, d1)
+    d2 = multiplyAdd(h, v2, d2)
+    d3 = multiplyAdd(h, v3, d3)
+    p += stride
+  }
+  store((a0, a1, a2, a3), y)
+  store((b0, b1, b2, b3), y1)
+  store((c0, c1, c2, c3), y2)
+  store((d0, d1, d2, d3), y3)
+}
+
+private func addTile1x64(
+  _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, count: Int,
+  to y: UnsafeMutablePointer<Float>
+) {
+  var (a, b) = (FloatVector(at: y), FloatVector(at: y + 16))
+  var (c, d) = (FloatVector(at: y + 32), FloatVector(at: y + 48))
+  var p = w
+  for index in 0..<count {
+    let e = FloatVector(repeating: x[index])
+    a = multiplyAdd(e, FloatVector(at: p), a)
+    b = multiplyAdd(e, FloatVector(at: p + 16), b)
+    c = multiplyAdd(e, FloatVector(at: p + 32), c)
+    d = multiplyAdd(e, FloatVector(at: p + 48), d)
+    p += stride
+  }
+  a.store(to: y)
+  b.store(to: y + 16)
+  c.store(to: y + 32)
+  d.store(to: y + 48)
+}
+
+private func addTile1x16(
+  _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, count: Int,
+  to y: UnsafeMutablePointer<Float>, width: Int
+) {
+  var p = w
+  if width == 16 {
+    var sum = FloatVector(at: y)
+    for index in 0..<count {
+      sum = multiplyAdd(FloatVector(repeating: x[index]), FloatVector(at: p), sum)
+      p += stride
+    }
+    sum.store(to: y)
+  } else {
+    var sum = FloatVector(at: y, count: width)
+    for index in 0..<count {
+      sum = multiplyAdd(FloatVector(repeating: x[index]), FloatVector(at: p, count: width), sum)
+      p += stride
+    }
+    sum.store(to: y, count: width)
   }
 }
 

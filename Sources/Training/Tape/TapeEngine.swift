@@ -82,8 +82,8 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   let engine: BLASEngine
   let pool: WorkerPool
   let parameters: ParameterArena
-  /// Keys and values of each layer, by the address that its cache would have.
-  private var stored: [UnsafeMutablePointer<Float>: (keys: MatrixView, values: MatrixView)] = [:]
+  /// Keys and values of the layer in hand.
+  private var stored: (keys: MatrixView, values: MatrixView)?
   /// The embeddings, until the first operation that reads them: what drops of them drops then.
   private var embedded: MutableMatrixView?
   private var siteCount: UInt32 = 0
@@ -102,7 +102,7 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   /// Forgets everything that was computed.
   func reset() {
     records.removeAll(keepingCapacity: true)
-    stored.removeAll(keepingCapacity: true)
+    stored = nil
     arena.reset()
     embedded = nil
     siteCount = 0
@@ -182,27 +182,30 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
 
   /// Remembers where the keys and values of a layer are.
   func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-    shape: AttentionShape
+    keys: MatrixView, values: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape
   ) {
-    stored[layer.keys] = (keys, values)
+    stored = (keys, values)
   }
 
-  /// Attends within one sequence, all of whose rows are queries.
+  /// Attends within each sequence, all of whose rows are queries.
   func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    queries: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape,
     scoring: AttentionScoring, into y: MutableMatrixView
   ) {
-    guard let (keys, values) = stored[layer.keys], plan.isCausal, plan.sharedCount == queries.rows,
-      keys.rows == queries.rows
-    else { preconditionFailure("training attends to whole sequences, from their first token on") }
-    let mask = dropout.attention > 0 ? self.mask(dropout.attention) : nil
-    let attention = CausalAttention(
-      sequences: [0..<queries.rows], shape: shape, scoring: scoring, dropout: mask)
-    let logSums = arena.matrix(queries.rows, shape.queryHeadCount, born: records.count).base
-    attention.forward(queries: queries, keys: keys, values: values, into: y, logSums: logSums, pool: pool)
-    records.append(
-      .attention(attention, queries: queries, keys: keys, values: values, y: y.readOnly, logSums: logSums))
+    for segment in segments {
+      guard let stored, segment.plan.isCausal, segment.plan.sharedCount == segment.rows.count else {
+        preconditionFailure("training attends to whole sequences, from their first token on")
+      }
+      let (queries, y) = (queries.rows(segment.rows), y.rows(segment.rows))
+      let (keys, values) = (stored.keys.rows(segment.rows), stored.values.rows(segment.rows))
+      let mask = dropout.attention > 0 ? self.mask(dropout.attention) : nil
+      let attention = CausalAttention(
+        sequences: [0..<queries.rows], shape: shape, scoring: scoring, dropout: mask)
+      let logSums = arena.matrix(queries.rows, shape.queryHeadCount, born: records.count).base
+      attention.forward(queries: queries, keys: keys, values: values, into: y, logSums: logSums, pool: pool)
+      records.append(
+        .attention(attention, queries: queries, keys: keys, values: values, y: y.readOnly, logSums: logSums))
+    }
   }
 
   func activateGated(

@@ -103,28 +103,30 @@ package final class TrainingPass {
 
   /// Everything up to what the head reads, (R, embedding channels).
   private func forward(_ batch: TokenBatch) -> MatrixView {
-    var segments: [ForwardPass.Segment] = []
-    var row = 0
-    for sequence in batch.inputs {
-      let place = KeyValueRun(slot: 0, start: 0, count: sequence.count)
-      segments.append(
-        ForwardPass.Segment(
-          rows: row..<row + sequence.count, writes: [place],
-          plan: AttentionPlan(sharedRuns: [place], isCausal: true)))
-      row += sequence.count
-    }
-    let pass = ForwardPass(
-      tokens: batch.inputs.flatMap { $0 }, positions: batch.inputs.flatMap { Array(0..<$0.count) },
-      sequenceLength: batch.inputs.map(\.count).max() ?? 0, segments: segments)
+    // The tape remembers keys and values itself: no layer keeps any.
+    let layers = [KeyValueLayer](
+      repeating: KeyValueLayer(keys: cache.base, values: cache.base, slotStride: 0, headStride: 0),
+      count: decoder.configuration.layerCount)
     var hidden: MatrixView?
     let none = MutableMatrixView(cache.base, rows: 0, columns: decoder.configuration.vocabularySize)
-    decoder.forward(
-      pass, engine: tape, storage: tape,
-      cache: { [cache] layer in
-        KeyValueLayer(keys: cache.base + layer, values: cache.base + layer, slotStride: 0, headStride: 0)
-      }, scored: 0..<0, logits: none
-    ) { point, view in
-      if point == .finalNorm { hidden = view }
+    layers.withUnsafeBufferPointer { layers in
+      var segments: [AttentionSegment] = []
+      var row = 0
+      for sequence in batch.inputs {
+        let place = KeyValueRun(slot: 0, start: 0, count: sequence.count)
+        segments.append(
+          AttentionSegment(
+            rows: row..<row + sequence.count, layers: layers.baseAddress!, writes: [place],
+            plan: AttentionPlan(sharedRuns: [place], isCausal: true)))
+        row += sequence.count
+      }
+      let longest = batch.inputs.map(\.count).max() ?? 0
+      let pass = ForwardPass(
+        tokens: batch.inputs.flatMap { $0 }, positions: batch.inputs.flatMap { Array(0..<$0.count) },
+        sequenceLengths: [Int](repeating: longest, count: segments.count), segments: segments)
+      decoder.forward(pass, engine: tape, storage: tape, scored: 0..<0, logits: none) { point, view in
+        if point == .finalNorm { hidden = view }
+      }
     }
     guard let hidden else { preconditionFailure("a forward pass without a result") }
     return hidden

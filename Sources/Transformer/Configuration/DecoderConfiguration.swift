@@ -280,9 +280,20 @@ extension DecoderConfiguration {
     }.min()
   }
 
-  /// Bytes of keys and values that one position of one sequence costs.
-  public var cacheBytesPerPosition: Int {
-    2 * layerCount * attention.keyValueWidth * MemoryLayout<Float>.size
+  /// Bytes of keys and values that one position of one sequence costs, in the layers that keep it.
+  public var cacheBytesPerPosition: Int { cacheBytesPerPosition(KeyValueTypes()) }
+
+  /// The same in other types.
+  public func cacheBytesPerPosition(_ types: KeyValueTypes) -> Int { layerCount * types.byteCount(attention) }
+
+  /// Bytes of keys and values of one sequence of a length: layers with a window keep that, and a chunk of a prompt.
+  public func cacheBytes(_ types: KeyValueTypes, positions: Int, chunkSize: Int = 512) -> Int {
+    layers.reduce(0) { sum, layer in
+      let kept = layer.window.map {
+        min(positions, $0.addingReportingOverflow(max(chunkSize, 64)).partialValue)
+      }
+      return sum + types.byteCount(attention) * max(0, kept ?? positions)
+    }
   }
 
   /// Channels of the first feed-forward map's output.

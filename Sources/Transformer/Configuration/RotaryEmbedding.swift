@@ -134,9 +134,14 @@ public struct RotaryEmbedding: Sendable, Equatable {
   ///   - cosines: (R, n/2).
   ///   - sines: (R, n/2).
   func fill(
-    positions: [Int], frequencies: [Float], cosines: MutableMatrixView, sines: MutableMatrixView
+    positions: ArraySlice<Int>, frequencies: [Float], cosines: MutableMatrixView, sines: MutableMatrixView
   ) {
     let factor = Float(attentionFactor)
+    precondition(
+      cosines.rows == positions.count && sines.rows == positions.count
+        && cosines.columns == frequencies.count && sines.columns == frequencies.count,
+      "\(positions.count) positions and \(frequencies.count) frequencies into (\(cosines.rows), \(cosines.columns))"
+    )
     for (row, position) in positions.enumerated() {
       for (pair, frequency) in frequencies.enumerated() {
         // In `Float`, as transformers: at far positions the rounding of this product is part of the numbers.

@@ -26,6 +26,8 @@ package enum ActivationRole: Int, CaseIterable, Sendable {
   case expertInput
   /// What one expert gives, (r, C).
   case expertOutput
+  /// The rows whose scores are wanted, where these do not follow one another, (r, C).
+  case scored
   /// After the final norm, (R, C).
   case finalNorm
   /// After the map from the residual stream to the embedding's channels, (R, embedding channels).

@@ -27,35 +27,24 @@ public typealias ActivationObserver = (ActivationPoint, MatrixView) -> Void
 
 /// What one forward pass works on: R tokens, where they stand, and what they attend to.
 package struct ForwardPass {
-  /// Rows that attend to the same sequence, or that share the beginning of theirs.
-  package struct Segment {
-    /// The rows.
-    package var rows: Range<Int>
-    /// Where the rows' keys and values are kept.
-    package var writes: [KeyValueRun]
-    /// What the rows attend to.
-    package var plan: AttentionPlan
-
-    package init(rows: Range<Int>, writes: [KeyValueRun], plan: AttentionPlan) {
-      self.rows = rows
-      self.writes = writes
-      self.plan = plan
-    }
-  }
-
   /// R token ids.
-  package var tokens: [Int]
+  package var tokens: [Int] = []
   /// R positions, from 0.
-  package var positions: [Int]
-  /// The longest sequence that the rows belong to, which some rotary embeddings depend on.
-  package var sequenceLength: Int
-  /// All rows, in order.
-  package var segments: [Segment]
+  package var positions: [Int] = []
+  /// All rows, in order: those of one sequence, or of sequences that share their beginning, make a segment.
+  package var segments: [AttentionSegment] = []
+  /// For each segment, the length of its sequences, which some rotary embeddings depend on.
+  package var sequenceLengths: [Int] = []
+  /// Rows whose scores are wanted, where these do not follow one another.
+  package var scoredRows: [Int] = []
 
-  package init(tokens: [Int], positions: [Int], sequenceLength: Int, segments: [Segment]) {
+  /// A pass without rows.
+  package init() {}
+
+  package init(tokens: [Int], positions: [Int], sequenceLengths: [Int], segments: [AttentionSegment]) {
     self.tokens = tokens
     self.positions = positions
-    self.sequenceLength = sequenceLength
+    self.sequenceLengths = sequenceLengths
     self.segments = segments
   }
 }
@@ -68,13 +57,12 @@ extension Decoder {
   /// - Parameters:
   ///   - engine: computes, and in training remembers what it computed.
   ///   - storage: where intermediate results go.
-  ///   - cache: the keys and values of each layer.
-  ///   - scored: the rows whose logits are wanted.
+  ///   - scored: the rows whose logits are wanted, unless the pass has `scoredRows`.
   ///   - logits: (scored, V).
   /// - SeeAlso: Radford et al. 2019; arXiv:1706.03762; arXiv:2302.13971
   package func forward(
     _ pass: ForwardPass, engine: any ComputeEngine, storage: any ActivationStorage,
-    cache: (Int) -> KeyValueLayer, scored: Range<Int>, logits: MutableMatrixView,
+    scored: Range<Int>, logits: MutableMatrixView,
     observe: ActivationObserver? = nil
   ) {
     let rows = pass.tokens.count
@@ -114,8 +102,6 @@ extension Decoder {
     observe?(.embedding, x.readOnly)
 
     for (index, block) in weights.blocks.enumerated() {
-      let layer = cache(index)
-
       // q, k, v = norm(x)·W + b
       let attentionInput = normalized(x, block.attentionNorm, .attentionInput)
       observe?(.attentionInput(layer: index), attentionInput.readOnly)
@@ -141,14 +127,11 @@ extension Decoder {
 
       // a = softmax(score(q, K))·V
       let attended = storage.matrix(.attended, rows, shape.queryWidth)
-      for segment in pass.segments {
-        engine.store(
-          keys: keys.rows(segment.rows).readOnly, values: values.rows(segment.rows).readOnly, in: layer,
-          at: segment.writes, shape: shape)
-        engine.attention(
-          queries: queries.rows(segment.rows).readOnly, layer: layer, plan: segment.plan, shape: shape,
-          scoring: configuration.attentionScoring(layer: index), into: attended.rows(segment.rows))
-      }
+      engine.store(
+        keys: keys.readOnly, values: values.readOnly, segments: pass.segments, layer: index, shape: shape)
+      engine.attention(
+        queries: queries.readOnly, segments: pass.segments, layer: index, shape: shape,
+        scoring: configuration.attentionScoring(layer: index), into: attended)
       observe?(.attended(layer: index), attended.readOnly)
 
       // A parallel block's feed-forward maps read what attention reads, not what it writes.
@@ -183,9 +166,17 @@ extension Decoder {
     }
 
     // logits = cap(s·norm(x)·Wᵀ), for the rows that are asked for
-    let wanted = observe == nil ? scored : 0..<rows
+    var last = x
+    var (scored, wanted) = (scored, observe == nil ? scored : 0..<rows)
+    if !pass.scoredRows.isEmpty {
+      precondition(observe == nil, "rows are looked at where they follow one another")
+      last = storage.matrix(.scored, pass.scoredRows.count, x.columns)
+      engine.gather(x.readOnly, rows: pass.scoredRows, into: last)
+      scored = 0..<last.rows
+      wanted = scored
+    }
     guard !wanted.isEmpty else { return }
-    var output = normalized(x.rows(wanted), weights.finalNorm, .finalNorm)
+    var output = normalized(last.rows(wanted), weights.finalNorm, .finalNorm)
     if let projection = weights.outputProjection {
       let projected = storage.matrix(.outputProjection, output.rows, projection.outputs)
       engine.linear(output.readOnly, projection, into: projected, epilogue: .store)
@@ -220,10 +211,10 @@ extension Decoder {
     }
     if let positions = configuration.learnedPositions, let embedding = weights.positionEmbedding {
       engine.embed(
-        pass.positions.map { $0 + positions.offset },
+        pass.positions,
         table: MatrixView(
-          embedding, rows: positions.count + positions.offset, columns: configuration.hiddenSize),
-        into: x, accumulate: true)
+          embedding + positions.offset * configuration.hiddenSize, rows: positions.count,
+          columns: configuration.hiddenSize), into: x, accumulate: true)
     }
     if let norm = weights.embeddingNorm { engine.normalize(x.readOnly, norm, into: x) }
     return x
@@ -241,14 +232,21 @@ extension Decoder {
     let cosines = storage.matrix(.cosines, rows, total)
     let sines = storage.matrix(.sines, rows, total)
     var start = 0
-    return embeddings.map { embedding in
+    return embeddings.enumerated().map { index, embedding in
       let columns = start..<start + embedding.dimension / 2
       start = columns.upperBound
       let (cosine, sine) = (cosines.columns(columns), sines.columns(columns))
-      embedding.fill(
-        positions: pass.positions,
-        frequencies: embedding.inverseFrequencies(sequenceLength: pass.sequenceLength),
-        cosines: cosine, sines: sine)
+      if let frequencies = fixedFrequencies[index] {
+        embedding.fill(
+          positions: pass.positions[...], frequencies: frequencies, cosines: cosine, sines: sine)
+      } else {
+        for (segment, length) in zip(pass.segments, pass.sequenceLengths) {
+          embedding.fill(
+            positions: pass.positions[segment.rows],
+            frequencies: embedding.inverseFrequencies(sequenceLength: length),
+            cosines: cosine.rows(segment.rows), sines: sine.rows(segment.rows))
+        }
+      }
       return (cosine.readOnly, sine.readOnly)
     }
   }

@@ -13,6 +13,9 @@ struct BenchCommand: ParsableCommand {
         inkstone bench -m MODEL
         inkstone bench --shape gpt2-124m -p 128,512 -n 128 -t 1,2
         inkstone bench --shape gpt2-tiny --engine both -p 16 -n 8 -o json
+        inkstone bench --shape gpt2-124m -p 0 -n 128 -np 1,8
+        inkstone bench --shape gpt2-124m -p 0 --num-beams 5 --no-repeat-ngram-size 2
+        inkstone bench -m MODEL -p 0 -d 0,1024,4096 -ctk q8_0 -ctv q8_0
         inkstone bench --shape gpt2-124m --suite RESULTS
         inkstone bench --shape gpt2-124m --save FOLDER
         inkstone bench --shape gpt2-124m --train 4x256 -o json
@@ -30,7 +33,12 @@ struct BenchCommand: ParsableCommand {
             backward pass and AdamW, in float32.
       "of limit" is the median of ratios of neighbouring slices.
 
-      Further fields of -o json: "engine", "dtype", "blas_core", "limit_ts",
+      tg128 x8 decodes eight sequences together: tokens of all of them per second,
+      the weights read once per step. With --num-beams and --prompt-lookup a test is
+      a search of its own, from a prompt of -d tokens (at least 1).
+
+      Further fields of -o json: "n_parallel", "n_beams", "no_repeat_ngram_size",
+      "prompt_lookup", "engine", "dtype", "blas_core", "limit_ts",
       "fraction_of_limit", "fraction_quartiles". Of --train: "n_batch", "n_block",
       "avg_ts", "stddev_ts", "samples_ts", "limit_ts", "fraction_of_limit",
       "memory_bytes" (weights, gradients, moments, activations, logits).
@@ -57,6 +65,33 @@ struct BenchCommand: ParsableCommand {
 
   @Option(name: [.customShort("d"), .customLong("n-depth")], help: "Positions filled before a test.")
   var depths = NumberList([0])
+
+  @Option(
+    name: [.customLong("np", withSingleDash: true), .customLong("parallel")],
+    help: "Numbers of sequences that are decoded together.")
+  var parallel = NumberList([1])
+
+  @Option(help: ArgumentHelp("Generate by beam search too, with so many beams.", valueName: "n"))
+  var numBeams: Int?
+
+  @Option(help: ArgumentHelp("Let beams repeat no n-gram of this size.", valueName: "n"))
+  var noRepeatNgramSize = 0
+
+  @Option(
+    help: ArgumentHelp(
+      "Generate greedily too, once as it is and once with up to n tokens guessed from what was there before.",
+      valueName: "n"))
+  var promptLookup: Int?
+
+  @Option(
+    name: [.customLong("ctk", withSingleDash: true), .customLong("cache-type-k")],
+    help: ArgumentHelp("Keep keys as f32, f16 or q8_0.", valueName: "type"))
+  var cacheTypeK: KeyValueType = .f32
+
+  @Option(
+    name: [.customLong("ctv", withSingleDash: true), .customLong("cache-type-v")],
+    help: ArgumentHelp("Keep values as f32, f16 or q8_0.", valueName: "type"))
+  var cacheTypeV: KeyValueType = .f32
 
   @Option(name: [.customShort("r"), .customLong("repetitions")], help: "Repetitions of a test.")
   var repetitions = 5
@@ -109,6 +144,18 @@ struct BenchCommand: ParsableCommand {
     }
     guard repetitions > 0 else { throw ValidationError("-r must be at least 1, is \(repetitions)") }
     guard batch > 0 else { throw ValidationError("-ub must be at least 1, is \(batch)") }
+    if let count = parallel.numbers.first(where: { !(1...1024).contains($0) }) {
+      throw ValidationError("-np must be from 1 to 1024, is \(count)")
+    }
+    if let numBeams, !(2...1024).contains(numBeams) {
+      throw ValidationError("--num-beams must be from 2 to 1024, is \(numBeams)")
+    }
+    if noRepeatNgramSize < 0 || noRepeatNgramSize > 0 && numBeams == nil {
+      throw ValidationError("--no-repeat-ngram-size takes a size of 0 or more, and goes with --num-beams")
+    }
+    if let promptLookup, promptLookup < 1 {
+      throw ValidationError("--prompt-lookup must be 1 or more, is \(promptLookup)")
+    }
     if let count = threads?.numbers.first(where: { !(1...1024).contains($0) }) {
       throw ValidationError("-t must be from 1 to 1024, is \(count)")
     }
@@ -141,7 +188,8 @@ struct BenchCommand: ParsableCommand {
     let tests = self.tests
     for test in tests { try ModelBenchmark.check(test, of: subject.description) }
     try MemoryRequirement(
-      subject.description, positions: tests.map(\.positions).max() ?? 1, chunk: batch,
+      subject.description, positions: tests.map(\.positions).max() ?? 1,
+      sequences: tests.map(\.rows).max() ?? 1, chunk: batch,
       engineCount: engine == .both || suite != nil ? 2 : 1,
       operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0
     ).check(model: subject.name)
@@ -230,6 +278,7 @@ struct BenchCommand: ParsableCommand {
     settings.repetitions = repetitions
     settings.chunk = batch
     settings.warmsUp = !noWarmup
+    settings.cacheTypes = KeyValueTypes(keys: cacheTypeK, values: cacheTypeV)
     return settings
   }
 
@@ -243,10 +292,24 @@ struct BenchCommand: ParsableCommand {
 
   private var tests: [ModelTest] {
     depths.numbers.flatMap { depth in
-      promptLengths.numbers.filter { $0 > 0 }.map { ModelTest(.prompt, tokenCount: $0, depth: depth) }
-        + generatedLengths.numbers.filter { $0 > 0 }.map {
-          ModelTest(.generation, tokenCount: $0, depth: depth)
+      let generated = generatedLengths.numbers.filter { $0 > 0 }
+      var tests = promptLengths.numbers.filter { $0 > 0 }.map {
+        ModelTest(.prompt, tokenCount: $0, depth: depth)
+      }
+      for count in generated {
+        tests += parallel.numbers.map {
+          ModelTest(.generation, tokenCount: count, depth: depth, parallel: $0)
         }
+        if let numBeams {
+          let kind = ModelTest.Kind.beams(count: numBeams, noRepeatNGramSize: noRepeatNgramSize)
+          tests.append(ModelTest(kind, tokenCount: count, depth: depth))
+        }
+        if let promptLookup {
+          tests.append(ModelTest(.lookup(maximum: 0), tokenCount: count, depth: depth))
+          tests.append(ModelTest(.lookup(maximum: promptLookup), tokenCount: count, depth: depth))
+        }
+      }
+      return tests
     }
   }
 }

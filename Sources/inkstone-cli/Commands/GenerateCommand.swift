@@ -17,6 +17,10 @@ struct GenerateCommand: ParsableCommand {
         inkstone generate -m MODEL --system "Answer in one word." "Capital of France?"
         inkstone generate -m MODEL --template t.txt --set text=@in.txt --set lang=zh
         inkstone generate -m MODEL --examples shots.jsonl "sea otter" --stop $'\\n'
+        inkstone generate -m MODEL -f prompts.jsonl --batch-size 8 -n 50 --json
+        inkstone generate -m MODEL "Once" --do-sample --num-return-sequences 8
+        inkstone generate -m MODEL -f article.txt --prompt-lookup 7 -v
+        inkstone generate -m MODEL -f long.txt --prompt-cache long.kv -ctk q8_0 -ctv q8_0
 
       The text goes to standard output and nothing else does. Results equal those
       of transformers 5.23 (float32, batch 1) where nothing is drawn at random. A
@@ -27,7 +31,22 @@ struct GenerateCommand: ParsableCommand {
       ones, end token included), "logprobs", "score" (with beams), "finish_reason"
       (stop, length, stop_string, interrupted); "usage" with "prompt_tokens",
       "completion_tokens"; "timings" with "load_ms", "prompt_ms",
-      "prompt_per_second", "predicted_ms", "predicted_per_second".
+      "prompt_per_second", "predicted_ms", "predicted_per_second", and where tokens
+      are guessed "draft_n", "draft_n_accepted"; where --prompt-cache spared some,
+      "cached_tokens" in "usage".
+
+      Prompts of a file that ends in .jsonl, or of -f FILE with --batch-size, are an
+      object on each line with "prompt", "prompt_ids" or "messages". So many sequences
+      go through the model together, each gets what it gets alone (draws too: they
+      depend on seed, sequence and position), and the results come in the order of the
+      lines: an object each with --json, else texts with an empty line between.
+
+      --prompt-lookup and -md guess tokens and look at several in one pass. Every token
+      is still chosen from the model's own scores, with the same draw as without: the
+      output is the same, greedy or sampled. A pass of up to eight tokens gives each the
+      scores that it gets alone, to the bit; longer guesses are cut to that. -ctk and
+      -ctv keep the context in half or a quarter of the memory; scores then differ by
+      about 1e-3 (f16) or 1e-2 (q8_0) of their size.
 
       --system, --chat-template and --messages make the prompt a conversation, laid
       out by the model's chat template as transformers' apply_chat_template does it; a
@@ -50,7 +69,14 @@ struct GenerateCommand: ParsableCommand {
   @OptionGroup(title: "Conversations") var chat: ChatTemplateOptions
   @OptionGroup(title: "Generation") var generation: GenerationOptions
   @OptionGroup(title: "Post-processing") var postProcessing: PostProcessingOptions
+  @OptionGroup(title: "Context and speed") var session: SessionOptions
   @OptionGroup(title: "Engine") var engine: EngineOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "Sequences that are decoded together, of prompts that are lines of a file (default: 8).",
+      valueName: "n"))
+  var batchSize: Int?
 
   @Option(
     name: [.customShort("c"), .customLong("ctx-size")],
@@ -96,6 +122,7 @@ struct GenerateCommand: ParsableCommand {
       throw ValidationError("--json and --format \(format.rawValue) contradict each other; keep one")
     }
     try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).validate()
+    try validateBatch()
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
@@ -104,6 +131,7 @@ struct GenerateCommand: ParsableCommand {
     let clock = ContinuousClock()
     let start = clock.now
     let format = self.format ?? (json ? .json : .text)
+    if isBatch { return try runBatch(format: format, start: start) }
     let flags = try generation.configuration()
     // Word lists are read first, so that a wrong path is told before a model is loaded.
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
@@ -114,13 +142,15 @@ struct GenerateCommand: ParsableCommand {
     let context = min(contextSize ?? .max, model.decoder.configuration.contextLength)
     let plan = try flags.merged(over: model.generationConfiguration).plan(
       promptLength: tokens.count, contextLength: context, vocabularySize: vocabulary)
-    let session = try model.makeSession(for: plan)
+    let inference = try model.makeSession(for: plan, cacheTypes: session.cacheTypes)
+    let caching = try session.promptCache.map { try PromptCachingSession(inference, path: $0) }
+    let drafter = try session.makeDrafter(for: model, plan: plan)
     let loadDuration = clock.now - start
     for field in model.decoder.unknownConfigurationFields {
       Diagnostics.log.warning("\(model.folder)/config.json: \(field) is unknown and has no effect")
     }
     for note in plan.notes { Diagnostics.log.warning("\(note)") }
-    describe(model, session)
+    describe(model, context: inference.capacity)
 
     Interruption.install()
     // Post-processing waits for the whole text: any of its steps may depend on the end.
@@ -135,23 +165,52 @@ struct GenerateCommand: ParsableCommand {
     }
     var failure: (any Error)?
     let result = try generate(
-      prompt: tokens, plan: plan, session: session,
+      prompt: tokens, plan: plan, session: caching ?? inference,
       stopDecoder: model.tokenizer?.makeStreamDecoder(skipSpecialTokens: false),
-      interruption: Interruption.flag
-    ) { _, token, _ in
-      guard streamer != nil, failure == nil else { return }
-      let piece = streamer!.append(token)
-      do {
-        try StandardStreams.write(piece)
-      } catch {
-        // Nobody reads any more: there is no point in going on.
-        failure = error
-        Interruption.flag.raise()
-      }
-    }
+      interruption: Interruption.flag,
+      onToken: { _, token, _ in
+        guard streamer != nil, failure == nil else { return }
+        let piece = streamer!.append(token)
+        do {
+          try StandardStreams.write(piece)
+        } catch {
+          // Nobody reads any more: there is no point in going on.
+          failure = error
+          Interruption.flag.raise()
+        }
+      }, drafter: drafter)
     if let failure { throw failure }
+    if let caching, let obstacle = caching.obstacle, let path = session.promptCache {
+      Diagnostics.log.notice("\(path): \(obstacle); the prompt was run, and the file is written anew")
+    }
 
-    let texts = try result.sequences.map { sequence in
+    let texts = try texts(of: result, model, plan, tokens, processor, format)
+    if streamer != nil {
+      try StandardStreams.write(streamer!.finish() + "\n")
+    } else {
+      let text = GenerationDocument(
+        prompt: tokens, result: result, texts: texts, loadDuration: loadDuration,
+        cachedTokens: caching?.reusedCount,
+        tokenText: model.tokenizer.map { tokenizer in { tokenizer.decode([$0], skipSpecialTokens: false) } }
+      ).rendered(as: format)
+      if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
+    }
+    report(result, prompt: tokens.count, load: loadDuration)
+    if let caching {
+      Diagnostics.log.info("cached    \(caching.reusedCount) of \(tokens.count) prompt tokens")
+    }
+    Diagnostics.log.info(
+      "KV cache  \(byteText(inference.cacheByteCount)), keys \(session.cacheTypeK), values \(session.cacheTypeV)"
+    )
+    if result.interrupted { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// The texts of all sequences.
+  func texts(
+    of result: GenerationResult, _ model: LanguageModel, _ plan: DecodingPlan, _ tokens: [Int],
+    _ processor: PostProcessor?, _ format: OutputFormat
+  ) throws -> [GenerationDocument.Text] {
+    try result.sequences.map { sequence in
       guard model.tokenizer != nil else {
         let text = format == .json ? "" : sequence.tokens.map(String.init).joined(separator: " ")
         return GenerationDocument.Text(raw: text, final: text)
@@ -161,17 +220,6 @@ struct GenerateCommand: ParsableCommand {
       let text = opening + streamer.finish()
       return GenerationDocument.Text(raw: text, final: processor?.apply(to: text) ?? text)
     }
-    if streamer != nil {
-      try StandardStreams.write(streamer!.finish() + "\n")
-    } else {
-      let text = GenerationDocument(
-        prompt: tokens, result: result, texts: texts, loadDuration: loadDuration,
-        tokenText: model.tokenizer.map { tokenizer in { tokenizer.decode([$0], skipSpecialTokens: false) } }
-      ).rendered(as: format)
-      if let output { try AtomicFile.write(text, to: output) } else { try StandardStreams.write(text) }
-    }
-    report(result, prompt: tokens.count, load: loadDuration)
-    if result.interrupted { throw ExitCode(Interruption.exitStatus) }
   }
 
   /// The text before a sequence's own (the prompt's with --echo), and what makes the sequence's.
@@ -184,7 +232,7 @@ struct GenerateCommand: ParsableCommand {
   }
 
   /// The texts of the model's special tokens.
-  private func specialTokens(of model: LanguageModel) throws -> [String] {
+  func specialTokens(of model: LanguageModel) throws -> [String] {
     guard let tokenizer = model.tokenizer else {
       throw UsageError(
         "\(model.folder) holds no tokenizer, so there is no text to post-process; leave its flags out")
@@ -193,10 +241,10 @@ struct GenerateCommand: ParsableCommand {
       tokenizer.token)
   }
 
-  private func describe(_ model: LanguageModel, _ session: InferenceSession) {
-    let engine = session.engine
+  func describe(_ model: LanguageModel, context: Int) {
+    let engine = model.engine
     Diagnostics.log.info(
-      "\(model.folder): \(model.decoder.configuration.modelType), context \(session.capacity)")
+      "\(model.folder): \(model.decoder.configuration.modelType), context \(context)")
     Diagnostics.log.info(
       """
       engine \(engine.name), \(engine.threadCount) \(engine.threadCount == 1 ? "thread" : "threads"), \
@@ -217,5 +265,12 @@ struct GenerateCommand: ParsableCommand {
       generated \(milliseconds(result.generationDuration)) ms, \(generated) tokens, \
       \(rate(generated, result.generationDuration)) tokens/s
       """)
+    if let counts = result.speculation {
+      Diagnostics.log.info(
+        """
+        guessed   \(counts.drafted) tokens, of which \(counts.accepted) came out; \
+        \(result.stepCount) passes
+        """)
+    }
   }
 }

@@ -16,7 +16,15 @@ struct EngineOptions: ParsableArguments {
     help: "Threads (default: the cores that affinity and control group allow).")
   var threads: Int?
 
+  @Option(
+    name: [.customLong("tb", withSingleDash: true), .customLong("threads-batch")],
+    help: "Threads for prompts and other passes of many tokens (default: as --threads).")
+  var threadsBatch: Int?
+
   func validate() throws {
+    if let threadsBatch, !(1...1024).contains(threadsBatch) {
+      throw ValidationError("--threads-batch must be from 1 to 1024, is \(threadsBatch)")
+    }
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads must be from 1 to 1024, is \(threads)")
     }
@@ -30,7 +38,8 @@ struct EngineOptions: ParsableArguments {
   /// The engine.
   func makeEngine() throws -> any ComputeEngine {
     switch engine {
-    case .blas: BLASEngine(threadCount: try resolvedThreadCount())
+    case .blas:
+      BLASEngine(threadCount: try resolvedThreadCount(), batchThreadCount: threadsBatch)
     case .naive: NaiveEngine()
     }
   }

@@ -25,6 +25,8 @@ struct GenerationDocument {
   /// One for each sequence.
   let texts: [Text]
   let loadDuration: Duration
+  /// Tokens of the prompt that a file spared; `nil` without one.
+  var cachedTokens: Int?
   /// What a token looks like; `nil` without a tokeniser.
   let tokenText: ((Int) -> String)?
 
@@ -42,17 +44,27 @@ struct GenerationDocument {
   // MARK: JSON
 
   var json: JSONValue {
-    [
+    var usage: [JSONObject.Member] = [
+      .init(key: "prompt_tokens", value: .integer(prompt.count)),
+      .init(key: "completion_tokens", value: .integer(generatedCount)),
+    ]
+    if let cachedTokens { usage.append(.init(key: "cached_tokens", value: .integer(cachedTokens))) }
+    var timings: [JSONObject.Member] = [
+      .init(key: "load_ms", value: .number(milliseconds(loadDuration))),
+      .init(key: "prompt_ms", value: .number(milliseconds(result.promptDuration))),
+      .init(key: "prompt_per_second", value: .number(rate(prompt.count, result.promptDuration))),
+      .init(key: "predicted_ms", value: .number(milliseconds(result.generationDuration))),
+      .init(key: "predicted_per_second", value: .number(rate(generatedCount, result.generationDuration))),
+    ]
+    if let counts = result.speculation {
+      timings.append(.init(key: "draft_n", value: .integer(counts.drafted)))
+      timings.append(.init(key: "draft_n_accepted", value: .integer(counts.accepted)))
+    }
+    return [
       "prompt_ids": .array(prompt.map { .integer($0) }),
       "sequences": .array(zip(result.sequences, texts).map(json)),
-      "usage": ["prompt_tokens": .integer(prompt.count), "completion_tokens": .integer(generatedCount)],
-      "timings": [
-        "load_ms": .number(milliseconds(loadDuration)),
-        "prompt_ms": .number(milliseconds(result.promptDuration)),
-        "prompt_per_second": .number(rate(prompt.count, result.promptDuration)),
-        "predicted_ms": .number(milliseconds(result.generationDuration)),
-        "predicted_per_second": .number(rate(generatedCount, result.generationDuration)),
-      ],
+      "usage": .object(JSONObject(usage)),
+      "timings": .object(JSONObject(timings)),
     ]
   }
 

@@ -36,6 +36,11 @@ struct ModelInspection {
   /// Bytes that the weights take once loaded: F32, whatever the file holds.
   private var weightBytes: Int { 4 * elementCount }
 
+  /// Bytes of keys and values of a whole context, as F32: layers with a window keep that and a chunk of a prompt.
+  private var fullCacheBytes: Int {
+    configuration.cacheBytes(KeyValueTypes(), positions: configuration.contextLength)
+  }
+
   private var sizes: [(name: String, key: String, value: Int)] {
     [
       ("vocabulary", "vocabulary_size", configuration.vocabularySize),
@@ -64,8 +69,10 @@ struct ModelInspection {
     lines.append(
       row(
         "",
-        "\(byteText(configuration.cacheBytesPerPosition)) KV cache per position, "
-          + "\(byteText(configuration.cacheBytesPerPosition * configuration.contextLength)) at full context"))
+        "\(byteText(configuration.cacheBytesPerPosition)) KV cache per position as F32, "
+          + "\(byteText(configuration.cacheBytesPerPosition(.init(keys: .f16, values: .f16)))) as F16, "
+          + "\(byteText(configuration.cacheBytesPerPosition(.init(keys: .q8_0, values: .q8_0)))) as Q8_0"))
+    lines.append(row("", "\(byteText(fullCacheBytes)) KV cache at full context as F32"))
     for file in files { lines.append(row("file", file)) }
     for field in unknownFields {
       lines.append(row("warning", "config.json: \(field) is unknown and has no effect"))
@@ -99,8 +106,7 @@ struct ModelInspection {
         value: [
           "weights_bytes": .integer(weightBytes),
           "cache_bytes_per_position": .integer(configuration.cacheBytesPerPosition),
-          "cache_bytes_full_context": .integer(
-            configuration.cacheBytesPerPosition * configuration.contextLength),
+          "cache_bytes_full_context": .integer(fullCacheBytes),
         ]),
       .init(key: "tokenizer", value: tokenizerSize.map { .integer($0) } ?? .null),
       .init(key: "files", value: .array(files.map { .string($0) })),
