@@ -30,6 +30,8 @@ public struct TrainingMeasurement: Sendable {
   public let test: TrainingTest
   /// Threads.
   public let threadCount: Int
+  /// What the operands of products with weights were rounded to.
+  public let precision: ProductPrecision
   /// Tokens per second of each step: forward, backward and optimiser.
   public let rates: [Double]
   /// Tokens per second at the rate of large products measured before each step, for 6 operations per weight.
@@ -42,7 +44,7 @@ public struct TrainingMeasurement: Sendable {
     let speed = SampleStatistics(rates)
     let limit = SampleStatistics(limits)
     return [
-      "model_type": .string(model), "engine": "blas", "dtype": "f32", "test": "train",
+      "model_type": .string(model), "engine": "blas", "dtype": .string(precision.rawValue), "test": "train",
       "n_batch": .integer(test.batch), "n_block": .integer(test.block), "n_threads": .integer(threadCount),
       "blas_core": .string(BLAS.coreType), "avg_ts": .number(speed?.mean ?? 0),
       "stddev_ts": .number(speed?.standardDeviation ?? 0), "samples_ts": .array(rates.map { .number($0) }),
@@ -58,16 +60,18 @@ public enum TrainingBenchmark {
   /// Runs some steps after one that does not count.
   ///
   /// - Parameters:
+  ///   - precision: what the operands of products with weights are rounded to; the limit is always that of SGEMM.
   ///   - repetitions: steps that count.
   ///   - isInterrupted: asked between steps.
   /// - Throws: `TrainingError` or `DecoderError.memory`.
   public static func run(
-    _ test: TrainingTest, of description: ModelDescription, limits: MachineLimits, repetitions: Int,
+    _ test: TrainingTest, of description: ModelDescription, limits: MachineLimits,
+    precision: ProductPrecision = .f32, repetitions: Int,
     isInterrupted: () -> Bool = { false }
   ) throws -> TrainingMeasurement {
     let pool = limits.pool
     let model = try TrainableModel(description, deviation: 0.02, seed: 1, pool: pool)
-    let pass = try TrainingPass(model.decoder, model.parameters, pool: pool)
+    let pass = try TrainingPass(model.decoder, model.parameters, precision: precision, pool: pool)
     let optimizer = try Optimizer(model.parameters, pool: pool)
     let settings = TrainingSettings()
     var state: UInt64 = 7
@@ -94,7 +98,7 @@ public enum TrainingBenchmark {
       allowed.append(limit)
     }
     return TrainingMeasurement(
-      test: test, threadCount: pool.threadCount, rates: rates, limits: allowed,
+      test: test, threadCount: pool.threadCount, precision: precision, rates: rates, limits: allowed,
       byteCount: 16 * model.parameters.count + pass.workspaceByteCount)
   }
 }

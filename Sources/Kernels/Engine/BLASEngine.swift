@@ -8,6 +8,7 @@ public final class BLASEngine: ComputeEngine {
   public var threadCount: Int { pool.threadCount }
 
   private let pool: WorkerPool
+  private let precision: ProductPrecision
   private let scratch = ScratchMemory()
 
   /// Starts the threads.
@@ -17,8 +18,10 @@ public final class BLASEngine: ComputeEngine {
   }
 
   /// Computes with the threads of a pool that exists.
-  public init(pool: WorkerPool) {
+  /// - Parameter precision: what the operands of products of many rows with matrices of floats are rounded to.
+  public init(pool: WorkerPool, precision: ProductPrecision = .f32) {
     self.pool = pool
+    self.precision = precision
   }
 
   /// Looks up embeddings; a row is too short to be worth a second thread.
@@ -70,6 +73,7 @@ public final class BLASEngine: ComputeEngine {
       case .inputMajor: return fewRowsInputMajor(x, weight, into: y, epilogue: epilogue)
       }
     }
+    if precision != .f32 { return linearRounded(x, weight, into: y, epilogue: epilogue) }
     let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
     let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
     let bands = (weight.outputs + tile.columns - 1) / tile.columns
@@ -85,6 +89,24 @@ public final class BLASEngine: ComputeEngine {
         strideA: x.rowStride,
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
         strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
+        strideC: out.rowStride)
+      finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
+    }
+  }
+
+  /// The same with operands that are rounded first, whose products are this engine's own.
+  private func linearRounded(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    let tiling = ProductTiling(m: x.rows, n: weight.outputs, k: weight.inputs, precision: precision)
+    let outputMajor = weight.layout == .outputMajor
+    pool.run(tiling.count) { task in
+      let (rows, columns) = tiling.tile(task)
+      let out = y.columns(columns).rows(rows)
+      precision.multiply(
+        transposeB: outputMajor, m: rows.count, n: columns.count, k: weight.inputs, a: x.row(rows.lowerBound),
+        strideA: x.rowStride, b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
+        strideB: outputMajor ? weight.inputs : weight.outputs, accumulate: epilogue == .add, c: out.base,
         strideC: out.rowStride)
       finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
     }

@@ -58,6 +58,7 @@ package struct TrainingSettings: Sendable, Equatable {
   package var seed = 1337
   package var initStd = 0.02
   package var order = DataOrder.shuffled
+  package var precision = ProductPrecision.f32
   package var threads: Int?
   package var stepsPerEval = 250
   package var evalBatches = 20
@@ -122,6 +123,7 @@ package struct TrainingSettings: Sendable, Equatable {
     integer("seed", "of weights, order and dropout", \.seed, 0...Int(UInt32.max)),
     number("init_std", "standard deviation of new matrices", \.initStd, 0...10),
     choice("order", "shuffled or random", \.order),
+    choice("precision", "f32, or bf16 for the operands of products with weights", \.precision),
     optionalInteger(
       "threads", "default: the cores that affinity and control group allow", \.threads, 1...1024),
     integer("steps_per_eval", "steps between validations; 0 for none", \.stepsPerEval, 0...1_000_000_000),

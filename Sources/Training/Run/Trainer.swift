@@ -61,7 +61,7 @@ package final class Trainer {
     // Weights and two moments in each checkpoint, one of them on its way, and the models.
     try folder.checkSpace(for: model.parameters.count * 4 * (3 * (settings.keepLast + 1) + 3))
     optimizer = try Optimizer(model.parameters, pool: pool)
-    pass = try TrainingPass(model.decoder, model.parameters, pool: pool)
+    pass = try TrainingPass(model.decoder, model.parameters, precision: settings.precision, pool: pool)
     if resumes {
       if let step = folder.steps.last { try load(folder.checkpoint(step)) }
     } else {

@@ -151,11 +151,13 @@ extension TapeEngine {
   /// The gradients of a product's operands.
   func takeBackProduct(_ x: MatrixView, _ saved: MatrixView, _ weight: LinearWeight, _ dY: MatrixView) {
     if let dWeight = parameters.gradient(of: weight.values) {
-      linearBackwardWeight(dY, saved, layout: weight.layout, into: dWeight, pool: pool)
+      linearBackwardWeight(
+        dY, saved, layout: weight.layout, into: dWeight, precision: precision, pool: pool)
     }
     if let dBias = weight.bias.flatMap(parameters.gradient) { biasBackward(dY, into: dBias, pool: pool) }
     let (dX, accumulate) = arena.gradientTarget(of: x)
-    linearBackwardInput(dY, weight, into: dX, accumulate: accumulate, pool: pool)
+    linearBackwardInput(
+      dY, weight, into: dX, accumulate: accumulate, precision: precision, pool: pool)
   }
 }
 

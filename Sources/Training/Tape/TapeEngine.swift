@@ -81,6 +81,7 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   let arena: ActivationArena
   let engine: BLASEngine
   let pool: WorkerPool
+  let precision: ProductPrecision
   let parameters: ParameterArena
   /// Keys and values of each layer, by the address that its cache would have.
   private var stored: [UnsafeMutablePointer<Float>: (keys: MatrixView, values: MatrixView)] = [:]
@@ -90,12 +91,15 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
 
   /// Prepares.
   ///
-  /// - Parameter parameters: the weights whose gradients are wanted; others pass gradients on and get none.
+  /// - Parameters:
+  ///   - parameters: the weights whose gradients are wanted; others pass gradients on and get none.
+  ///   - precision: what the operands of products with weights are rounded to.
   /// - Throws: `DecoderError.memory`.
-  init(pool: WorkerPool, parameters: ParameterArena) throws {
+  init(pool: WorkerPool, parameters: ParameterArena, precision: ProductPrecision) throws {
     self.pool = pool
     self.parameters = parameters
-    engine = BLASEngine(pool: pool)
+    self.precision = precision
+    engine = BLASEngine(pool: pool, precision: precision)
     arena = try ActivationArena()
   }
 

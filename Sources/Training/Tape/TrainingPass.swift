@@ -54,15 +54,19 @@ package final class TrainingPass {
 
   /// Prepares.
   ///
+  /// - Parameter precision: what the operands of products with weights are rounded to. Sums, norms, attention, the loss
+  ///   and the weights themselves stay in single precision.
   /// - Throws: `TrainingError.mixture` for a model whose gradients are not computed, or `DecoderError.memory`.
-  package init(_ decoder: Decoder, _ parameters: ParameterArena, pool: WorkerPool) throws {
+  package init(
+    _ decoder: Decoder, _ parameters: ParameterArena, precision: ProductPrecision = .f32, pool: WorkerPool
+  ) throws {
     guard decoder.configuration.experts == nil else {
       throw TrainingError.mixture(modelType: decoder.configuration.modelType)
     }
     self.decoder = decoder
     self.parameters = parameters
     self.pool = pool
-    tape = try TapeEngine(pool: pool, parameters: parameters)
+    tape = try TapeEngine(pool: pool, parameters: parameters, precision: precision)
     // In transformers, these families' embeddings know no padding token; all others' do.
     let unpadded = ["bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj"]
     if let token = decoder.configuration.paddingToken, !unpadded.contains(decoder.configuration.modelType) {
@@ -161,12 +165,16 @@ package final class TrainingPass {
       for index in 0..<rows.count { total += losses[index] }
       if let gradient {
         if let dWeight = parameters.gradient(of: weight.values) {
-          linearBackwardWeight(block.readOnly, input, layout: weight.layout, into: dWeight, pool: pool)
+          linearBackwardWeight(
+            block.readOnly, input, layout: weight.layout, into: dWeight, precision: tape.precision, pool: pool
+          )
         }
         if let dBias = weight.bias.flatMap(parameters.gradient) {
           biasBackward(block.readOnly, into: dBias, pool: pool)
         }
-        linearBackwardInput(block.readOnly, weight, into: gradient.rows(rows), accumulate: false, pool: pool)
+        linearBackwardInput(
+          block.readOnly, weight, into: gradient.rows(rows), accumulate: false, precision: tape.precision,
+          pool: pool)
       }
       start = rows.upperBound
     }

@@ -15,7 +15,7 @@ struct BenchCommand: ParsableCommand {
         inkstone bench --shape gpt2-tiny --engine both -p 16 -n 8 -o json
         inkstone bench --shape gpt2-124m --suite RESULTS
         inkstone bench --shape gpt2-124m --save FOLDER
-        inkstone bench --shape gpt2-124m --train 4x256 -o json
+        inkstone bench --shape gpt2-124m --train 4x256 --precision bf16 -o json
 
       Flags and field names are llama-bench's where it has them; pp512 is a
       prompt of 512 tokens, tg128 the generation of 128, @ d1024 after 1024.
@@ -79,6 +79,9 @@ struct BenchCommand: ParsableCommand {
       valueName: "BATCHxBLOCK"))
   var train: String?
 
+  @Option(help: "Of --train: f32, or bf16 for the operands of products with weights.")
+  var precision: ProductPrecision?
+
   @Option(help: "blas, naive (plain scalar loops on one thread) or both, slice by slice in turn.")
   var engine: Engine = .blas
 
@@ -126,6 +129,9 @@ struct BenchCommand: ParsableCommand {
     }
     if train != nil, suite != nil || save != nil || engine != .blas {
       throw ValidationError("--train stands alone; leave out --suite, --save and --engine")
+    }
+    if precision != nil, train == nil {
+      throw ValidationError("--precision says how --train multiplies; give --train too")
     }
     if save == nil, train == nil, tests.isEmpty {
       throw ValidationError("nothing to measure: -p and -n are both 0")
@@ -182,14 +188,17 @@ struct BenchCommand: ParsableCommand {
         "train \(test.batch)x\(test.block), \(count) \(count == 1 ? "thread" : "threads") …\n")
       let measurement = try TrainingBenchmark.run(
         test, of: subject.description, limits: MachineLimits(pool: WorkerPool(threadCount: count)),
-        repetitions: repetitions, isInterrupted: { Interruption.flag.isRaised })
+        precision: precision ?? .f32, repetitions: repetitions,
+        isInterrupted: { Interruption.flag.isRaised })
       records.append(measurement.json(model: subject.name))
     }
     switch output {
     case .json: try StandardStreams.write(JSONValue.array(records).text(.indented) + "\n")
     case .jsonLines: for record in records { try StandardStreams.write(record.text() + "\n") }
     case .csv, .markdown:
-      let keys = ["model_type", "n_batch", "n_block", "n_threads", "avg_ts", "limit_ts", "fraction_of_limit"]
+      let keys = [
+        "model_type", "dtype", "n_batch", "n_block", "n_threads", "avg_ts", "limit_ts", "fraction_of_limit",
+      ]
       func line(_ cells: [String]) -> String {
         output == .csv ? cells.joined(separator: ",") + "\n" : "| " + cells.joined(separator: " | ") + " |\n"
       }
@@ -252,3 +261,4 @@ struct BenchCommand: ParsableCommand {
 }
 
 extension ModelReport.Format: ExpressibleByArgument {}
+extension ProductPrecision: ExpressibleByArgument {}

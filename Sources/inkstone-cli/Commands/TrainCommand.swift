@@ -63,6 +63,7 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Steps between validations.") var stepsPerEval: String?
   @Option(help: "Steps between checkpoints.") var saveEvery: String?
   @Option(help: "Seed of weights, order and dropout.") var seed: String?
+  @Option(help: "f32, or bf16 for the operands of products with weights.") var precision: String?
   @Option(name: [.customShort("t"), .customLong("threads")], help: "Threads.") var threads: String?
   @Flag(help: "Go on with the run in --out.") var resume = false
   @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing but errors and the result.")
@@ -117,6 +118,7 @@ struct TrainCommand: ParsableCommand {
       ("iters", iters), ("batch_size", batchSize), ("block_size", blockSize),
       ("grad_accumulation_steps", gradAccumulationSteps), ("learning_rate", learningRate),
       ("steps_per_eval", stepsPerEval), ("save_every", saveEvery), ("seed", seed), ("threads", threads),
+      ("precision", precision),
     ]
     for (key, text) in flags {
       guard let text else { continue }
