@@ -47,8 +47,8 @@ public final class PackedMatrix: @unchecked Sendable {
     self.inputs = inputs
     units = (inputs + type.inputsPerUnit - 1) / type.inputsPerUnit
     let width = PackedMatrix.tileOutputs
-    byteCount = (outputs + width - 1) / width * units * type.bytesPerUnit
-    bytes = .allocate(byteCount: byteCount, alignment: 64)
+    byteCount = PackedMatrix.byteCount(type, outputs: outputs, inputs: inputs)
+    bytes = allocateWeights(byteCount: byteCount)
 
     let rowBytes = units * type.inputsPerUnit / type.elementsPerBlock * type.bytesPerBlock
     let fileRowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
@@ -83,6 +83,12 @@ public final class PackedMatrix: @unchecked Sendable {
   }
 
   deinit { bytes.deallocate() }
+
+  /// Bytes of a matrix of some type, were it packed.
+  public static func byteCount(_ type: WeightType, outputs: Int, inputs: Int) -> Int {
+    (outputs + tileOutputs - 1) / tileOutputs * ((inputs + type.inputsPerUnit - 1) / type.inputsPerUnit)
+      * type.bytesPerUnit
+  }
 
   /// Arranges the rows of one tile.
   private func interleave(_ rows: UnsafeRawPointer, rowBytes: Int, into tile: UnsafeMutableRawPointer) {
@@ -126,7 +132,7 @@ public final class PackedMatrix: @unchecked Sendable {
           for input in 0..<32 { spread |= (high >> UInt32(input) & 1) << UInt32(8 * (input % 4) + input / 4) }
           target.storeBytes(of: spread, toByteOffset: 64 + lane * 4, as: UInt32.self)
           words(6, 192, 4)
-        case .q4_K:
+        case .q4_K, .q5_K:
           half(0, 0)
           half(2, 64)
           for group in 0..<8 {
@@ -134,7 +140,8 @@ public final class PackedMatrix: @unchecked Sendable {
             byte(scale, 128 + group * width)
             byte(minimum, 384 + group * width)
           }
-          words(16, 640, 32)
+          // The fifth bits, where there are any, and the low halves.
+          words(16, 640, type == .q4_K ? 32 : 40)
         case .q6_K:
           half(208, 0)
           for group in 0..<16 {
@@ -175,39 +182,55 @@ public final class PackedMatrix: @unchecked Sendable {
         out[0] = Float(bitPattern: pair << 16)
         if unit * 2 + 1 < inputs { out[1] = Float(bitPattern: pair & 0xFFFF_0000) }
       case .q8_0:
-        for input in 0..<32 { out[input] = half(0) * Float(element(64, input) - 128) }
+        let scale = half(0)
+        for input in 0..<32 { out[input] = scale * Float(element(64, input) - 128) }
       case .q4_0:
+        let scale = half(0)
         for input in 0..<32 {
-          out[input] = half(0) * Float((element(64, input % 16) >> (input < 16 ? 0 : 4) & 15) - 8)
+          out[input] = scale * Float((element(64, input % 16) >> (input < 16 ? 0 : 4) & 15) - 8)
         }
       case .q5_0:
+        let scale = half(0)
         let high = source.load(fromByteOffset: 64 + lane * 4, as: UInt32.self)
         for input in 0..<32 {
           let low = element(192, input % 16) >> (input < 16 ? 0 : 4) & 15
           let fifth = Int32(high >> UInt32(8 * (input % 4) + input / 4) & 1)
-          out[input] = half(0) * Float((low | fifth << 4) - 16)
+          out[input] = scale * Float((low | fifth << 4) - 16)
         }
       case .q4_K:
-        for input in 0..<256 {
-          let group = input / 32
-          let quant = element(640, group / 2 * 32 + input % 32) >> (group % 2 * 4) & 15
+        for group in 0..<8 {
           let factor = half(0) * Float(byte(128 + group * width))
-          out[input] = factor * Float(quant) - half(64) * Float(byte(384 + group * width))
+          let minimum = half(64) * Float(byte(384 + group * width))
+          for input in 0..<32 {
+            let quant = element(640, group / 2 * 32 + input) >> (group % 2 * 4) & 15
+            out[group * 32 + input] = factor * Float(quant) - minimum
+          }
+        }
+      case .q5_K:
+        for group in 0..<8 {
+          let factor = half(0) * Float(byte(128 + group * width))
+          let minimum = half(64) * Float(byte(384 + group * width))
+          for input in 0..<32 {
+            let low = element(1664, group / 2 * 32 + input) >> (group % 2 * 4) & 15
+            let fifth = element(640, input) >> group & 1
+            out[group * 32 + input] = factor * Float(low | fifth << 4) - minimum
+          }
         }
       case .q6_K:
-        for input in 0..<256 {
-          let group = input / 16
-          let low = element(576, (group / 8 * 64) + group % 4 * 16 + input % 16) >> (group / 4 % 2 * 4) & 15
-          let high = element(4672, group / 8 * 32 + group % 2 * 16 + input % 16) >> (group / 2 % 4 * 2) & 3
+        for group in 0..<16 {
           let factor = half(0) * Float(Int8(bitPattern: byte(64 + group * width)))
-          out[input] = factor * Float((low | high << 4) - 32)
+          for input in 0..<16 {
+            let low = element(576, group / 8 * 64 + group % 4 * 16 + input) >> (group / 4 % 2 * 4) & 15
+            let high = element(4672, group / 8 * 32 + group % 2 * 16 + input) >> (group / 2 % 4 * 2) & 3
+            out[group * 16 + input] = factor * Float((low | high << 4) - 32)
+          }
         }
       }
     }
   }
 }
 
-/// Scale and minimum of 6 bits out of twelve bytes, as `q4_K` stores them.
+/// Scale and minimum of 6 bits out of twelve bytes, as `q4_K` and `q5_K` store them.
 private func scaleAndMinimum(_ packed: UnsafeRawPointer, _ group: Int) -> (scale: UInt8, minimum: UInt8) {
   func byte(_ offset: Int) -> UInt8 { packed.load(fromByteOffset: offset, as: UInt8.self) }
   let first = byte(group & 3)

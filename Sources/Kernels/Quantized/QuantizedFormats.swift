@@ -110,12 +110,44 @@ enum FormatQ4_K: QuantizedFormat {
   static func minima(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
     product(halves(unit + 64), unit + 384 + group &* 32)
   }
+}
+
+/// Halves times unsigned bytes, 32 of each.
+@inline(__always)
+private func product(
+  _ factor: (FloatVector, FloatVector), _ bytes: UnsafeRawPointer
+) -> (FloatVector, FloatVector) {
+  (factor.0 * ink_bytes_to_float16(bytes), factor.1 * ink_bytes_to_float16(bytes + 16))
+}
+
+enum FormatQ5_K: QuantizedFormat {
+  @inline(__always) static var unitBytes: Int { 5760 }
+  @inline(__always) static var groupsPerUnit: Int { 8 }
+  @inline(__always) static var offset: Int32 { 0 }
+  @inline(__always) static var hasMinima: Bool { true }
 
   @inline(__always)
-  private static func product(
-    _ factor: (FloatVector, FloatVector), _ bytes: UnsafeRawPointer
-  ) -> (FloatVector, FloatVector) {
-    (factor.0 * ink_bytes_to_float16(bytes), factor.1 * ink_bytes_to_float16(bytes + 16))
+  static func quants(_ unit: UnsafeRawPointer, group: Int, step: Int) -> (ByteVector, ByteVector) {
+    let word: Int = (group >> 1) &* 8 &+ step
+    let low = nibbles(
+      words(unit + 1664 + word &* 128), shift: UInt32(truncatingIfNeeded: group & 1) &* 4)
+    let high = words(unit + 640 + step &* 128)
+    let mask = ByteVector(repeating: 0x0101_0101)
+    let shift = UInt32(truncatingIfNeeded: group)
+    let sixteen = ByteVector(repeating: 16)
+    let high0: ByteVector = (ink_shift_right16(high.0, shift) & mask) &* sixteen
+    let high1: ByteVector = (ink_shift_right16(high.1, shift) & mask) &* sixteen
+    return (low.0 | high0, low.1 | high1)
+  }
+
+  @inline(__always)
+  static func scales(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
+    product(halves(unit), unit + 128 + group &* 32)
+  }
+
+  @inline(__always)
+  static func minima(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
+    product(halves(unit + 64), unit + 384 + group &* 32)
   }
 }
 
