@@ -45,6 +45,17 @@ public enum BlockEncoding {
     return nil
   }
 
+  /// Decodes whole blocks of a quantised type.
+  ///
+  /// - Parameters:
+  ///   - source: (blocks), at any address.
+  ///   - destination: (blocks · elementsPerBlock).
+  package static func decode(
+    _ type: TensorType, _ source: UnsafeRawPointer, into destination: UnsafeMutablePointer<Float>, blocks: Int
+  ) {
+    BlockDecoding.decode(type, source, into: destination, blocks: blocks)
+  }
+
   @inline(__always)
   private static func each(
     _ source: UnsafePointer<Float>, _ destination: UnsafeMutableRawPointer, _ blocks: Int, _ byteCount: Int,

@@ -11,6 +11,14 @@ private func nearest(_ x: Lanes) -> Lanes { (x + 12_582_912) - 12_582_912 }
 @inline(__always)
 private func nearest(_ x: Float) -> Float { (x + 12_582_912) - 12_582_912 }
 
+/// The sum of the lanes, in pairs.
+@inline(__always)
+private func total(_ x: Lanes) -> Float {
+  let eight = x.lowHalf + x.highHalf
+  let four = eight.lowHalf + eight.highHalf
+  return (four.x + four.z) + (four.y + four.w)
+}
+
 @inline(__always)
 private func clamped(_ x: Lanes, _ low: Float, _ high: Float) -> Lanes {
   let (least, most) = (Lanes(repeating: low), Lanes(repeating: high))
@@ -36,25 +44,27 @@ private func affineGroup(
   _ x: UnsafePointer<Float>, levels: Float, start: Float, steps: Int
 ) -> (scale: Float, minimum: Float) {
   let (x0, x1) = (lanes(x), lanes(x + 16))
-  let average = ((x0 * x0).sum() + (x1 * x1).sum()) / 32
+  let average = (total(x0 * x0) + total(x1 * x1)) / 32
   let deviation = average.squareRoot()
   // Large numbers count for more: an error in them weighs more in a product.
   let (w0, w1) = (
     x0.replacing(with: -x0, where: x0 .< 0) + deviation, x1.replacing(with: -x1, where: x1 .< 0) + deviation
   )
-  let sumW = w0.sum() + w1.sum()
+  let sumW = total(w0) + total(w1)
   let (wx0, wx1) = (w0 * x0, w1 * x1)
-  let sumX = wx0.sum() + wx1.sum()
+  let sumX = total(wx0) + total(wx1)
   var least = min(x0.min(), x1.min())
   let most = max(x0.max(), x1.max())
   if least > 0 { least = 0 }
   let span = most - least
   guard span > 1e-30 else { return (0, -least) }
 
+  @inline(__always)
   func error(_ q0: Lanes, _ q1: Lanes, _ scale: Float, _ minimum: Float) -> Float {
     let (d0, d1) = (q0 * scale + minimum - x0, q1 * scale + minimum - x1)
-    return (w0 * d0 * d0).sum() + (w1 * d1 * d1).sum()
+    return total(w0 * d0 * d0) + total(w1 * d1 * d1)
   }
+  @inline(__always)
   func rounded(_ inverse: Float) -> (Lanes, Lanes) {
     (
       clamped(nearest((x0 - least) * inverse), 0, levels), clamped(nearest((x1 - least) * inverse), 0, levels)
@@ -67,9 +77,9 @@ private func affineGroup(
   for step in 0...steps {
     let (q0, q1) = rounded((levels + start + 0.1 * Float(step)) / span)
     let (wq0, wq1) = (w0 * q0, w1 * q1)
-    let sumQ = wq0.sum() + wq1.sum()
-    let sumQQ = (wq0 * q0).sum() + (wq1 * q1).sum()
-    let sumXQ = (wx0 * q0).sum() + (wx1 * q1).sum()
+    let sumQ = total(wq0) + total(wq1)
+    let sumQQ = total(wq0 * q0) + total(wq1 * q1)
+    let sumXQ = total(wx0 * q0) + total(wx1 * q1)
     let determinant = sumW * sumQQ - sumQ * sumQ
     guard determinant > 0 else { continue }
     var scale = (sumW * sumXQ - sumX * sumQ) / determinant
@@ -154,10 +164,11 @@ private func symmetricGroup(_ x: UnsafePointer<Float>) -> Float {
   for index in 0..<16 where x[index].magnitude > largest.magnitude { largest = x[index] }
   guard largest.magnitude >= 1e-15 else { return 0 }
   let weights = values * values
+  @inline(__always)
   func sums(_ inverse: Float) -> (cross: Float, square: Float) {
     let quants = clamped(nearest(values * inverse), -32, 31)
     let weighted = weights * quants
-    return ((weighted * values).sum(), (weighted * quants).sum())
+    return (total(weighted * values), total(weighted * quants))
   }
   let first = sums(-32 / largest)
   var scale = first.square > 0 ? first.cross / first.square : 0

@@ -50,7 +50,7 @@ struct WeightLoader {
   }
 
   /// The elements of a parameter as `Float`: in place where the source has them so, else put together once.
-  private func elements(of parameter: Parameter) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
+  func elements(of parameter: Parameter) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
     try checkShapes(of: parameter)
     if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
     let buffer = FloatBuffer(count: parameter.count)

@@ -16,6 +16,10 @@ protocol WeightSource {
   func matrix(of name: String) throws -> (any StoredMatrix)?
 }
 
+extension WeightSource {
+  func matrix(of name: String) throws -> (any StoredMatrix)? { nil }
+}
+
 extension Checkpoint: WeightSource {
   func shape(of name: String) -> [Int]? { tensor(named: name)?.shape }
 
