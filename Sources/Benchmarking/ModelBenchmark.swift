@@ -7,6 +7,10 @@ public struct ModelMeasurement: Sendable {
   public let test: ModelTest
   /// The engine's name.
   public let engine: String
+  /// How weights are held, by the name that `--dtype` knows.
+  public let weightType: String
+  /// Bytes of all weights.
+  public let weightByteCount: Int
   /// Its threads.
   public let threadCount: Int
   /// Tokens of a prompt that were computed at once.
@@ -28,8 +32,9 @@ public struct ModelMeasurement: Sendable {
   /// With the repetitions of another measurement of the same test.
   func appending(_ other: ModelMeasurement) -> ModelMeasurement {
     ModelMeasurement(
-      test: test, engine: engine, threadCount: threadCount, chunk: chunk,
-      sampleSeconds: sampleSeconds + other.sampleSeconds, sliceRates: sliceRates + other.sliceRates,
+      test: test, engine: engine, weightType: weightType, weightByteCount: weightByteCount,
+      threadCount: threadCount, chunk: chunk, sampleSeconds: sampleSeconds + other.sampleSeconds,
+      sliceRates: sliceRates + other.sliceRates,
       sliceLimits: sliceLimits + other.sliceLimits)
   }
 }
@@ -50,6 +55,8 @@ public final class ModelBenchmark {
     public var limitDuration = 0.25
     /// Whether each test runs once, or for a moment, before it counts.
     public var warmsUp = true
+    /// How weights are held, by the name that `--dtype` knows.
+    public var weightType = "f32"
 
     /// The defaults: five repetitions in slices of half a second.
     public init() {}
@@ -57,6 +64,7 @@ public final class ModelBenchmark {
 
   private let decoder: Decoder
   private let model: ModelDescription
+  private let weightByteCount: Int
   private let limits: MachineLimits
   private let settings: Settings
   private let isInterrupted: () -> Bool
@@ -71,6 +79,7 @@ public final class ModelBenchmark {
   ) {
     self.decoder = decoder
     self.model = model
+    weightByteCount = decoder.weights.byteCount(of: model)
     self.limits = limits
     self.settings = settings
     self.isInterrupted = isInterrupted
@@ -99,7 +108,7 @@ public final class ModelBenchmark {
     if warmsUp {
       for contender in contenders where !isInterrupted() { try contender.warmUp() }
     }
-    let cost = ModelCost(model, test: test, chunk: settings.chunk)
+    let cost = ModelCost(model, test: test, chunk: settings.chunk, weights: decoder.weights)
     for _ in 0..<repetitions {
       for contender in contenders {
         guard !isInterrupted() else { return [] }
@@ -176,6 +185,7 @@ public final class ModelBenchmark {
     private let test: ModelTest
     private let tokens: [Int]
     private let settings: Settings
+    private let weightByteCount: Int
     /// Tokens between two looks at the clock.
     private let piece: Int
     private var done = 0
@@ -187,6 +197,7 @@ public final class ModelBenchmark {
     init(_ benchmark: ModelBenchmark, engine: any ComputeEngine, test: ModelTest) throws {
       self.test = test
       settings = benchmark.settings
+      weightByteCount = benchmark.weightByteCount
       tokens = ModelBenchmark.tokens(test.positions, of: benchmark.decoder)
       // Plain loops take seconds for a few tokens, and cost per token what they cost alone.
       let isNaive = engine is NaiveEngine
@@ -246,7 +257,8 @@ public final class ModelBenchmark {
 
     var measurement: ModelMeasurement {
       ModelMeasurement(
-        test: test, engine: session.engine.name, threadCount: session.engine.threadCount,
+        test: test, engine: session.engine.name, weightType: settings.weightType,
+        weightByteCount: weightByteCount, threadCount: session.engine.threadCount,
         chunk: settings.chunk, sampleSeconds: sampleSeconds, sliceRates: sliceRates, sliceLimits: sliceLimits)
     }
   }

@@ -46,9 +46,11 @@ public struct ModelCost: Sendable, Equatable {
   /// causal half only: on average depth + (n + 1)/2 positions); 2·C·V for each position that is scored, which is
   /// the last of a prompt and each one generated.
   ///
-  /// Bytes: for generation 4 per weight of matrices, head, norms and biases, and 8·G·D per layer and visible
-  /// position; for a prompt the weights once per chunk.
-  public init(_ model: ModelDescription, test: ModelTest, chunk: Int) {
+  /// Bytes: for generation those of matrices and head as they lie in memory (of a mixture the experts that a token takes),
+  /// 4 per norm and bias, and 8·G·D per layer and visible position; for a prompt the weights once per chunk.
+  ///
+  /// - Parameter weights: as they lie in memory; `Float` when not given.
+  public init(_ model: ModelDescription, test: ModelTest, chunk: Int, weights held: DecoderWeights? = nil) {
     let configuration = model.configuration
     let counts = model.parameterCounts
     let visible = Double(test.depth) + Double(test.tokenCount + 1) / 2
@@ -60,7 +62,11 @@ public struct ModelCost: Sendable, Equatable {
     operationsPerToken =
       2 * Double(counts.matrices) + 4 * layers * Double(configuration.attention.queryWidth) * visible
       + 2 * head * scoredShare
-    let weights = 4 * (Double(counts.matrices) + Double(counts.vectors) + head * scoredShare)
+    let matrices =
+      held.map { Double($0.matrixByteCount(expertsPerToken: configuration.experts?.perToken ?? 0)) }
+      ?? 4 * Double(counts.matrices)
+    let headBytes = held.map { Double($0.head.byteCount) } ?? 4 * head
+    let weights = matrices + 4 * Double(counts.vectors) + headBytes * scoredShare
     let cache = 8 * layers * Double(configuration.attention.keyValueWidth) * visible
     let passes = test.kind == .prompt ? (tokens / Double(chunk)).rounded(.up) / tokens : 1
     bytesPerToken = weights * passes + cache

@@ -36,15 +36,19 @@ public struct LanguageModel: Sendable {
   /// - Parameters:
   ///   - folder: holds `config.json`, safetensors, and usually a tokeniser and `generation_config.json`.
   ///   - engine: what computes; by default OpenBLAS with a thread per core.
+  ///   - format: how matrices are held; by default as the files have them.
   /// - Throws: an error that names the file, the field or tensor, and the fix.
-  public static func load(from folder: String, engine: (any ComputeEngine)? = nil) throws -> LanguageModel {
-    let decoder = try Decoder.load(from: folder)
+  public static func load(
+    from folder: String, engine: (any ComputeEngine)? = nil, format: WeightFormat = .asStored
+  ) throws -> LanguageModel {
+    let engine = engine ?? BLASEngine()
+    let decoder = try Decoder.load(from: folder, format: format, threadCount: engine.threadCount)
     return LanguageModel(
       folder: folder, decoder: decoder,
       tokenizer: Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder) : nil,
       generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration),
       chatTemplates: try ChatTemplateSet.load(from: folder),
-      engine: engine ?? BLASEngine())
+      engine: engine)
   }
 
   /// What the folder says about generating: `generation_config.json` alone where there is one, else `config.json`.

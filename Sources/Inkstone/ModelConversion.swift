@@ -16,13 +16,15 @@ public enum ModelConversion {
   ///   - path: the file; replaced only when all is written.
   ///   - type: how matrices are encoded.
   ///   - includesVocabulary: whether the tokeniser and the chat template go in.
+  ///   - quantized: matrices that are in blocks already, of `ModelQuantizer`.
   /// - Returns: what llama.cpp will not do as the model does, one line each.
   /// - Throws: `GGUFExportError` for a model that GGUF cannot express; otherwise an error that names the file and
   ///   the field or tensor.
   public static func writeGGUF(
-    from model: String, to path: String, as type: GGUFExport.OutputType, includesVocabulary: Bool = true
+    from model: String, to path: String, as type: GGUFExport.OutputType, includesVocabulary: Bool = true,
+    quantized: ModelQuantizer.Result? = nil
   ) throws -> [String] {
-    let export = try GGUFExport(model: model)
+    let export = try GGUFExport(model: model, quantized: quantized)
     var metadata: [(key: String, value: GGUFValue)] = []
     var notes = export.notes
     var name = model.split(separator: "/").last.map(String.init) ?? "model"

@@ -33,6 +33,7 @@ import Testing
       (["--prompt-ids", "1,x"], ["--prompt-ids", "x"]),
       (["--prompt-ids", ""], ["prompt"]),
       (["--prompt-ids", "1", "--threads", "0"], ["--threads"]),
+      (["--prompt-ids", "1", "--dtype", "q3_K"], ["--dtype", "q3_K", "q4_K"]),
       (["--prompt-ids", "1", "--ctx-size", "0"], ["--ctx-size"]),
       (["--prompt-ids", "1", "--ctx-size", "1"], ["context"]),
       (["--prompt-ids", "1", "--generation-config", "/nonexistent/g.json"], ["/nonexistent/g.json"]),
@@ -42,6 +43,25 @@ import Testing
     ] as [([String], [String])])
   func refuses(flags: [String], words: [String]) throws {
     try expectRefusal(["generate", "-m", CommandRunner.plain] + flags, naming: words)
+  }
+
+  @Test(
+    arguments: [
+      (["--dtype", "q3_K"], ["--dtype", "q3_K"]),
+      (["--dtype", "q4_K", "--gptq", "--calibration", "x.txt"], ["--gptq", "q4_0", "q4_K"]),
+      (["--dtype", "q4_0", "--gptq"], ["--calibration"]),
+      (["--dtype", "q4_0", "--calibration", "x.txt"], ["--gptq"]),
+      (["--dtype", "q4_0", "--format", "safetensors"], ["safetensors", "q4_0"]),
+      (["--dtype", "q4_0", "--gptq", "--calibration", "/nonexistent/x.txt"], ["/nonexistent/x.txt"]),
+      (["--dtype", "q4_0", "--evaluate", "/nonexistent/x.txt"], ["/nonexistent/x.txt"]),
+      (["--dtype", "q4_0", "--calibration-tokens", "3"], ["--calibration-tokens", "3"]),
+    ] as [([String], [String])])
+  func refusesToQuantize(flags: [String], words: [String]) throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      try expectRefusal(
+        ["quantize", "-m", CommandRunner.plain, "-o", "\(folder)/out.gguf"] + flags, naming: words)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+    }
   }
 
   @Test func aPromptLongerThanTheContext() throws {

@@ -50,6 +50,9 @@ public enum BLAS {
     if singleThreaded { body() } else { serialLock.withLock { _ in body() } }
   }
 
+  /// Runs a call of LAPACK, which calls this library, on the calling thread.
+  static func onThisThread(_ body: () -> Void) { call(body) }
+
   /// Lends the library its own threads for some calls, to compare its way of sharing out work with ours.
   ///
   /// - Precondition: nothing else in the process calls the library meanwhile.

@@ -12,6 +12,7 @@ struct BenchCommand: ParsableCommand {
       Examples:
         inkstone bench -m MODEL
         inkstone bench --shape gpt2-124m -p 128,512 -n 128 -t 1,2
+        inkstone bench --shape gpt2-124m --dtype f32,bf16,q8_0,q4_K
         inkstone bench --shape gpt2-tiny --engine both -p 16 -n 8 -o json
         inkstone bench --shape gpt2-124m --suite RESULTS
         inkstone bench --shape gpt2-124m --save FOLDER
@@ -24,8 +25,8 @@ struct BenchCommand: ParsableCommand {
         pp  SGEMM rate of 2048 x 2048 x 2048 / operations per token. Operations:
             2 per weight of the blocks, 4 per layer, query channel and visible
             position, 2 per weight of the head / length of the prompt.
-        tg  rate of reading 256 MiB / bytes read per token: the weights, the
-            head, and the cached keys and values.
+        tg  rate of reading 256 MiB / bytes read per token: the weights and
+            the head in the type they have, and the cached keys and values.
         train  SGEMM rate / 6 operations per weight; a step is forward pass,
             backward pass and AdamW, in float32.
       "of limit" is the median of ratios of neighbouring slices.
@@ -75,6 +76,12 @@ struct BenchCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "How weights are held, one after the other: auto (as the file has them, the default with -m), "
+        + WeightFormat.names.dropFirst().joined(separator: ", ") + ".", valueName: "types"))
+  var dtype: WeightFormatList?
+
+  @Option(
+    help: ArgumentHelp(
       "Time training steps of so many sequences of so many tokens, on random weights.",
       valueName: "BATCHxBLOCK"))
   var train: String?
@@ -120,15 +127,16 @@ struct BenchCommand: ParsableCommand {
       for (flag, list) in lists where list.numbers.count != 1 || list.numbers[0] == 0 {
         throw ValidationError("--suite takes one number for \(flag), at least 1")
       }
-      guard depths.numbers == [0], engine == .blas, save == nil else {
-        throw ValidationError("--suite compares both engines from depth 0; leave out -d, --engine and --save")
+      guard depths.numbers == [0], engine == .blas, save == nil, dtype == nil else {
+        throw ValidationError(
+          "--suite compares both engines from depth 0 in f32; leave out -d, --engine, --dtype and --save")
       }
     }
     if let train, TrainingTest(train) == nil {
       throw ValidationError("--train takes a batch and a block such as 4x256, not \"\(train)\"")
     }
-    if train != nil, suite != nil || save != nil || engine != .blas {
-      throw ValidationError("--train stands alone; leave out --suite, --save and --engine")
+    if train != nil, suite != nil || save != nil || engine != .blas || dtype != nil {
+      throw ValidationError("--train stands alone; leave out --suite, --save, --dtype and --engine")
     }
     if precision != nil, train == nil {
       throw ValidationError("--precision says how --train multiplies; give --train too")
@@ -146,10 +154,12 @@ struct BenchCommand: ParsableCommand {
 
     let tests = self.tests
     for test in tests { try ModelBenchmark.check(test, of: subject.description) }
+    let formats = suite != nil ? [.float32] : dtype?.formats ?? [subject.defaultFormat]
     try MemoryRequirement(
       subject.description, positions: tests.map(\.positions).max() ?? 1, chunk: batch,
       engineCount: engine == .both || suite != nil ? 2 : 1,
-      operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0
+      operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0,
+      weightByteCount: try formats.map { try subject.weightByteCount($0) }.max()
     ).check(model: subject.name)
 
     let threadCounts = threads?.numbers ?? [WorkerPool.defaultThreadCount()]
@@ -157,17 +167,25 @@ struct BenchCommand: ParsableCommand {
       version: inkstoneVersion, environment: ProcessInfo.processInfo.environment)
     StandardStreams.note(machine.text(threadCounts: threadCounts) + "\n\n")
 
-    let decoder = try subject.makeDecoder()
-    if let suite { return try runSuite(subject, decoder, machine, threadCounts[0], folder: suite) }
+    if let suite {
+      return try runSuite(subject, try subject.makeDecoder(.float32), machine, threadCounts[0], folder: suite)
+    }
     var measurements: [ModelMeasurement] = []
-    for count in threadCounts {
-      let pool = WorkerPool(threadCount: count)
-      let benchmark = ModelBenchmark(
-        decoder: decoder, model: subject.description, limits: MachineLimits(pool: pool), settings: settings,
-        isInterrupted: { Interruption.flag.isRaised })
-      for test in tests where !Interruption.flag.isRaised {
-        StandardStreams.note("\(test.name), \(count) \(count == 1 ? "thread" : "threads") …\n")
-        measurements += try benchmark.run(test, engines: engines(pool))
+    for format in formats where !Interruption.flag.isRaised {
+      // One after the other, so that memory holds one of them at a time.
+      let decoder = try subject.makeDecoder(format)
+      var settings = settings
+      settings.weightType = decoder.weights.typeName(format)
+      for count in threadCounts {
+        let pool = WorkerPool(threadCount: count)
+        let benchmark = ModelBenchmark(
+          decoder: decoder, model: subject.description, limits: MachineLimits(pool: pool), settings: settings,
+          isInterrupted: { Interruption.flag.isRaised })
+        for test in tests where !Interruption.flag.isRaised {
+          StandardStreams.note(
+            "\(settings.weightType), \(test.name), \(count) \(count == 1 ? "thread" : "threads") …\n")
+          measurements += try benchmark.run(test, engines: engines(pool))
+        }
       }
     }
     let report = ModelReport(model: subject.reported, machine: machine, measurements: measurements)

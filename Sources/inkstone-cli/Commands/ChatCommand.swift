@@ -70,7 +70,7 @@ struct ChatCommand: ParsableCommand {
     // What is typed while the model loads is the first message.
     if Terminal.isInteractive { Terminal.waitSilently() }
     defer { Terminal.restore() }
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder())
     let conversation = try Conversation(
       with: model, template: try chat.template(for: model), contextLength: contextSize)
     conversation.messages = opening

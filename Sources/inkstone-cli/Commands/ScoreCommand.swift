@@ -26,7 +26,7 @@ struct ScoreCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder())
     let tokens = try prompt.tokens(for: model)
     let scorer = Scorer(decoder: model.decoder, engine: model.engine)
     let scores = try scorer.logProbabilities(of: tokens)

@@ -16,6 +16,12 @@ struct EngineOptions: ParsableArguments {
     help: "Threads (default: the cores that affinity and control group allow).")
   var threads: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "How weights are held: auto keeps what the file has and can be computed with, f32 is exact; "
+        + WeightType.allCases.map(\.rawValue).joined(separator: ", ") + ".", valueName: "type"))
+  var dtype: WeightFormat = .asStored
+
   func validate() throws {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads must be from 1 to 1024, is \(threads)")
@@ -27,6 +33,11 @@ struct EngineOptions: ParsableArguments {
     engine == .naive ? 1 : threads ?? WorkerPool.defaultThreadCount()
   }
 
+  /// A model with its weights as `--dtype` wants them, and this engine.
+  func load(_ folder: String) throws -> LanguageModel {
+    try LanguageModel.load(from: folder, engine: try makeEngine(), format: dtype)
+  }
+
   /// The engine.
   func makeEngine() throws -> any ComputeEngine {
     switch engine {
@@ -34,4 +45,13 @@ struct EngineOptions: ParsableArguments {
     case .naive: NaiveEngine()
     }
   }
+}
+
+extension WeightFormat: ExpressibleByArgument {
+  /// Reads a name of `--dtype`.
+  public init?(argument: String) { self.init(name: argument) }
+  /// The names of `--dtype`.
+  public static var allValueStrings: [String] { names }
+  /// The name of `--dtype`.
+  public var defaultValueDescription: String { name }
 }
