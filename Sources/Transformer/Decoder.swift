@@ -25,10 +25,13 @@ public final class Decoder: Sendable {
   /// Loads a model: a folder in Hugging Face's layout (`config.json` and safetensors, single or sharded), or a
   /// GGUF file.
   ///
-  /// - Throws: `ConfigurationError`, `DecoderError` or an error of `Checkpoints` that names file and field;
-  ///   nothing is guessed and nothing is left out.
-  public static func load(from path: String) throws -> Decoder {
-    let (description, source) = try openModel(path)
+  /// - Parameters:
+  ///   - path: the folder or file.
+  ///   - adapter: a folder in PEFT's layout whose changes are merged into the weights.
+  /// - Throws: `ConfigurationError`, `DecoderError`, `AdapterError` or an error of `Checkpoints` that names file and
+  ///   field; nothing is guessed and nothing is left out.
+  public static func load(from path: String, adapter: String? = nil) throws -> Decoder {
+    let (description, source) = try openModel(path, adapter: adapter)
     try description.refuseUnknownSettings()
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: source)

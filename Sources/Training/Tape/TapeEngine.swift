@@ -13,6 +13,8 @@ package struct DropoutSettings: Sendable {
   package var step = 0
   /// Which of the step's batches.
   package var batch = 0
+  /// Whether this is a pass that learns; what adapters read drops only there.
+  package var isActive = false
 
   /// Drops nothing.
   package init() {}
@@ -24,6 +26,7 @@ package struct DropoutSettings: Sendable {
     self.seed = seed
     self.step = step
     self.batch = batch
+    isActive = true
   }
 }
 
@@ -48,7 +51,9 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
       x: MatrixView, saved: MatrixView, weight: NormalizationWeight, dimension: Int, weightStride: Int)
     case rotate(
       x: MatrixView, cosines: MatrixView, sines: MatrixView, dimension: Int, pairing: RotaryPairing)
-    case linear(x: MatrixView, saved: MatrixView, weight: LinearWeight, y: MatrixView, after: AfterProduct)
+    case linear(
+      x: MatrixView, saved: MatrixView, weight: LinearWeight, y: MatrixView, after: AfterProduct,
+      adapted: [AppliedAdapter])
     case attention(
       CausalAttention, queries: MatrixView, keys: MatrixView, values: MatrixView, y: MatrixView,
       logSums: UnsafeMutablePointer<Float>)
@@ -67,6 +72,15 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
     case activated(Activation, argument: MatrixView)
   }
 
+  /// What an adapter computed beside a product.
+  struct AppliedAdapter {
+    let adapter: Adapter
+    /// s·drop(x)·Aᵀ, (R, r).
+    let low: MatrixView
+    /// What drops of x.
+    let mask: DropoutMask?
+  }
+
   /// `tape`.
   var name: String { "tape" }
   /// Threads that take part.
@@ -82,6 +96,7 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   let engine: BLASEngine
   let pool: WorkerPool
   let parameters: ParameterArena
+  let adapters: AdapterSet?
   /// Keys and values of each layer, by the address that its cache would have.
   private var stored: [UnsafeMutablePointer<Float>: (keys: MatrixView, values: MatrixView)] = [:]
   /// The embeddings, until the first operation that reads them: what drops of them drops then.
@@ -90,11 +105,14 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
 
   /// Prepares.
   ///
-  /// - Parameter parameters: the weights whose gradients are wanted; others pass gradients on and get none.
+  /// - Parameters:
+  ///   - parameters: the weights whose gradients are wanted; others pass gradients on and get none.
+  ///   - adapters: maps of low rank beside the decoder's.
   /// - Throws: `DecoderError.memory`.
-  init(pool: WorkerPool, parameters: ParameterArena) throws {
+  init(pool: WorkerPool, parameters: ParameterArena, adapters: AdapterSet? = nil) throws {
     self.pool = pool
     self.parameters = parameters
+    self.adapters = adapters
     engine = BLASEngine(pool: pool)
     arena = try ActivationArena()
   }
@@ -149,25 +167,33 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
 
   func linear(_ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue) {
     dropEmbedding()
-    let saved = kept(x)
+    let beside = adapters?.adapters(of: weight) ?? []
+    // Only gradients of a matrix want what it was multiplied with.
+    let isNeeded = !beside.isEmpty || parameters.gradient(of: weight.values) != nil
+    let saved = isNeeded ? kept(x) : x
     var after = AfterProduct.stored
+    var adapted: [AppliedAdapter] = []
     switch epilogue {
     case .store:
       engine.linear(x, weight, into: y, epilogue: .store)
+      adapted = adapt(saved, beside, into: y)
     case .add:
       let mask = residualMask()
       if let mask {
         let branch = arena.borrow(y.rows, y.columns)
         engine.linear(x, weight, into: branch, epilogue: .store)
+        adapted = adapt(saved, beside, into: branch)
         mask.apply(branch.readOnly, into: y, accumulate: true, pool: pool)
         arena.giveBack(branch)
       } else {
         engine.linear(x, weight, into: y, epilogue: .add)
+        adapted = adapt(saved, beside, into: y)
       }
       after = .added(mask: mask)
     case .activate(let activation):
       let argument = arena.matrix(y.rows, y.columns, born: records.count)
       engine.linear(x, weight, into: argument, epilogue: .store)
+      adapted = adapt(saved, beside, into: argument)
       pool.run(y.rows, grain: max(1, 16_384 / max(1, y.columns))) { rows in
         let (source, target) = (argument.rows(rows), y.rows(rows))
         for row in 0..<rows.count {
@@ -177,7 +203,27 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
       }
       after = .activated(activation, argument: argument.readOnly)
     }
-    records.append(.linear(x: x, saved: saved, weight: weight, y: y.readOnly, after: after))
+    records.append(
+      .linear(x: x, saved: saved, weight: weight, y: y.readOnly, after: after, adapted: adapted))
+  }
+
+  /// Adds what adapters make of a product's operand to the product.
+  private func adapt(_ x: MatrixView, _ beside: [Adapter], into y: MutableMatrixView) -> [AppliedAdapter] {
+    beside.map { adapter in
+      let mask = adapter.dropout > 0 && dropout.isActive ? self.mask(adapter.dropout) : nil
+      let low = arena.matrix(x.rows, adapter.a.outputs, born: records.count)
+      if let mask {
+        let dropped = arena.borrow(x.rows, x.columns)
+        mask.apply(x, into: dropped, pool: pool)
+        engine.linear(dropped.readOnly, adapter.a, into: low, epilogue: .store)
+        arena.giveBack(dropped)
+      } else {
+        engine.linear(x, adapter.a, into: low, epilogue: .store)
+      }
+      engine.scale(low, by: adapter.scale)
+      engine.linear(low.readOnly, adapter.b, into: y.columns(adapter.outputs), epilogue: .add)
+      return AppliedAdapter(adapter: adapter, low: low.readOnly, mask: mask)
+    }
   }
 
   /// Remembers where the keys and values of a layer are.

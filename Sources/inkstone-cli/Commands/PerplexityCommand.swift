@@ -21,6 +21,7 @@ struct PerplexityCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup var engine: EngineOptions
 
   @Option(
@@ -52,7 +53,8 @@ struct PerplexityCommand: ParsableCommand {
       throw UsageError("no text: give a file with -f, or a text through a pipe")
     }
     guard !bytes.isEmpty else { throw UsageError("\(name): the text is empty") }
-    let model = try LanguageModel.load(from: folder, engine: try engine.makeEngine())
+    let model = try LanguageModel.load(
+      from: folder, adapter: adapter.lora, engine: try engine.makeEngine())
     guard let tokenizer = model.tokenizer else {
       throw UsageError("\(folder) holds no tokenizer; a text cannot be scored without one")
     }
