@@ -20,7 +20,7 @@ import _TestSupport
   {
     let session = try InferenceSession(
       decoder: decoder, engine: engine ?? BLASEngine(threadCount: 1), capacity: tokens.count)
-    return try session.prefill(tokens)
+    return Array(try session.prefill(tokens))
   }
 
   /// Adapters that PEFT wrote, merged as they are loaded: rank-stabilised, with patterns, on fused and transposed maps.

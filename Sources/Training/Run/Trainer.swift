@@ -107,7 +107,7 @@ package final class Trainer {
     try folder.checkSpace(for: model.parameters.count * 4 * (3 * (settings.keepLast + 1) + 3))
     optimizer = try Optimizer(model.parameters, pool: pool)
     pass = try TrainingPass(
-      model.decoder, model.parameters, adapters: model.adapters, pool: pool)
+      model.decoder, model.parameters, adapters: model.adapters, recomputes: settings.recompute, pool: pool)
     if resumes {
       if let step = folder.steps.last { try load(folder.checkpoint(step)) }
     } else {

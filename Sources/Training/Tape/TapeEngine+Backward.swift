@@ -8,6 +8,7 @@ extension TapeEngine {
   /// of results vanish as soon as everything that came after them is done.
   func backward() {
     for (index, record) in records.enumerated().reversed() {
+      recall(at: index)
       takeBack(record)
       arena.freeGradients(bornFrom: index)
     }

@@ -60,9 +60,11 @@ package final class TrainingPass {
   ///   - decoder: the model.
   ///   - parameters: the weights whose gradients are wanted.
   ///   - adapters: maps of low rank beside the decoder's.
+  ///   - recomputes: whether the results of blocks are computed again on the way back instead of being kept.
   /// - Throws: `TrainingError.mixture` for a model whose gradients are not computed, or `DecoderError.memory`.
   package init(
-    _ decoder: Decoder, _ parameters: ParameterArena, adapters: AdapterSet? = nil, pool: WorkerPool
+    _ decoder: Decoder, _ parameters: ParameterArena, adapters: AdapterSet? = nil, recomputes: Bool = false,
+    pool: WorkerPool
   ) throws {
     guard decoder.configuration.experts == nil else {
       throw TrainingError.mixture(modelType: decoder.configuration.modelType)
@@ -71,6 +73,7 @@ package final class TrainingPass {
     self.parameters = parameters
     self.pool = pool
     tape = try TapeEngine(pool: pool, parameters: parameters, adapters: adapters)
+    tape.recomputes = recomputes
     // In transformers, these families' embeddings know no padding token; all others' do.
     let unpadded = ["bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj"]
     if let token = decoder.configuration.paddingToken, !unpadded.contains(decoder.configuration.modelType) {
@@ -155,7 +158,12 @@ package final class TrainingPass {
         KeyValueLayer(keys: cache.base + layer, values: cache.base + layer, slotStride: 0, headStride: 0)
       }, scored: 0..<0, logits: none
     ) { point, view in
-      if point == .finalNorm { hidden = view }
+      switch point {
+      case .embedding: self.tape.beginBlocks(view, count: self.decoder.configuration.layerCount)
+      case .block(let layer): self.tape.endBlock(layer)
+      case .finalNorm: hidden = view
+      default: break
+      }
     }
     guard let hidden else { preconditionFailure("a forward pass without a result") }
     return hidden
