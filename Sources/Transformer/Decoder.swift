@@ -26,14 +26,17 @@ public final class Decoder: Sendable {
   /// GGUF file.
   ///
   /// - Parameters:
+  ///   - path: the folder or file.
+  ///   - adapter: a folder in PEFT's layout whose changes are merged into the weights.
   ///   - format: how matrices are held; by default as the files have them.
   ///   - threadCount: threads that pack them, where they are packed.
-  /// - Throws: `ConfigurationError`, `DecoderError` or an error of `Checkpoints` that names file and field;
-  ///   nothing is guessed and nothing is left out.
+  /// - Throws: `ConfigurationError`, `DecoderError`, `AdapterError` or an error of `Checkpoints` that names file and
+  ///   field; nothing is guessed and nothing is left out.
   public static func load(
-    from path: String, format: WeightFormat = .asStored, threadCount: Int = WorkerPool.defaultThreadCount()
+    from path: String, adapter: String? = nil, format: WeightFormat = .asStored,
+    threadCount: Int = WorkerPool.defaultThreadCount()
   ) throws -> Decoder {
-    let (description, source) = try openModel(path)
+    let (description, source) = try openModel(path, adapter: adapter)
     try description.refuseUnknownSettings()
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: source)

@@ -25,8 +25,8 @@ struct InkstoneCommand: AsyncParsableCommand {
     subcommands: [
       GenerateCommand.self, ChatCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, QuantizeCommand.self,
-      VerifyCommand.self,
-      TrainCommand.self, ReportCommand.self, BenchCommand.self, DoctorCommand.self, TokenizerCommand.self,
+      VerifyCommand.self, TrainCommand.self, FinetuneCommand.self, FuseCommand.self, ReportCommand.self,
+      BenchCommand.self, DoctorCommand.self, TokenizerCommand.self,
       DataCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)

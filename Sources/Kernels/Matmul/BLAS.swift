@@ -46,7 +46,7 @@ public enum BLAS {
 
   /// Runs a call of the library, one at a time where it cannot bear two.
   @inline(__always)
-  private static func call(_ body: () -> Void) {
+  static func call(_ body: () -> Void) {
     if singleThreaded { body() } else { serialLock.withLock { _ in body() } }
   }
 

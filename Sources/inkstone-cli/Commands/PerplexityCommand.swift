@@ -21,6 +21,7 @@ struct PerplexityCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup var engine: EngineOptions
 
   @Option(
@@ -52,7 +53,7 @@ struct PerplexityCommand: ParsableCommand {
       throw UsageError("no text: give a file with -f, or a text through a pipe")
     }
     guard !bytes.isEmpty else { throw UsageError("\(name): the text is empty") }
-    let model = try engine.load(folder)
+    let model = try engine.load(folder, adapter: adapter.lora)
     guard let tokenizer = model.tokenizer else {
       throw UsageError("\(folder) holds no tokenizer; a text cannot be scored without one")
     }

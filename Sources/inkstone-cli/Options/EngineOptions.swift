@@ -33,9 +33,9 @@ struct EngineOptions: ParsableArguments {
     engine == .naive ? 1 : threads ?? WorkerPool.defaultThreadCount()
   }
 
-  /// A model with its weights as `--dtype` wants them, and this engine.
-  func load(_ folder: String) throws -> LanguageModel {
-    try LanguageModel.load(from: folder, engine: try makeEngine(), format: dtype)
+  /// A model with its weights as `--dtype` wants them, an adapter's changes among them, and this engine.
+  func load(_ folder: String, adapter: String? = nil) throws -> LanguageModel {
+    try LanguageModel.load(from: folder, adapter: adapter, engine: try makeEngine(), format: dtype)
   }
 
   /// The engine.
