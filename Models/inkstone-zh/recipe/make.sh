@@ -50,21 +50,30 @@ mkdir -p "$out"
 prepare() { "$recipe/prepare.sh" "$texts" "$1" "$inkstone"; }
 mix() { python3 "$recipe/mix.py" "$out/documents" "$1"; }
 learn_tokenizer() {
-  "$inkstone" tokenizer train -q "$out/corpus.jsonl" --vocab-size 8192 --pattern qwen2 -o "$1"
+  # Each document once, and of the larger texts a part: a vocabulary for what the model is for.
+  local documents=$out/documents
+  {
+    cat "$documents"/{primer,ai,java,questions,stories}.jsonl
+    awk 'NR % 4 == 0' "$documents/law.jsonl"
+    awk 'NR % 2 == 0' "$documents/classics.jsonl"
+  } > "$out/vocabulary.jsonl"
+  "$inkstone" tokenizer train -q "$out/vocabulary.jsonl" --vocab-size 8192 --pattern qwen2 \
+    --special-tokens "<|endoftext|>" "<|im_start|>" "<|im_end|>" -o "$1"
+  rm "$out/vocabulary.jsonl"
 }
-pack() { "$inkstone" data pack -q "$out/corpus.jsonl" -m "$out/tokenizer" -o "$1"; }
-held_out() {
-  # The documents that pack kept back, each once.
-  "$inkstone" detokenize -m "$out/tokenizer" --tokens "$out/packed/validation.tokens" > "$out/validation.jsonl"
-  "$inkstone" data dedup -q "$out/validation.jsonl" --method exact -o "$1"
-  rm "$out/validation.jsonl"
+pack() { "$inkstone" data pack -q "$out/corpus.jsonl" -m "$out/tokenizer" --validation-fraction 0.02 -o "$1"; }
+unpack() { # train or validation, result: the documents that pack put there, each once
+  "$inkstone" detokenize -m "$out/tokenizer" --tokens "$out/packed/$1.tokens" > "$out/$1.documents.jsonl"
+  "$inkstone" data dedup -q "$out/$1.documents.jsonl" --method exact -o "$2"
+  rm "$out/$1.documents.jsonl"
 }
 
 step "$out/documents" prepare
 step "$out/corpus.jsonl" mix
 step "$out/tokenizer" learn_tokenizer
 step "$out/packed" pack
-step "$out/held-out.jsonl" held_out
+step "$out/train.jsonl" unpack train
+step "$out/held-out.jsonl" unpack validation
 
 if [ -e "$out/pretrain/checkpoints" ]; then
   "$inkstone" train --out "$out/pretrain" --resume
@@ -73,5 +82,11 @@ else
     --train "$out/packed/train.tokens" --valid "$out/packed/validation.tokens" --out "$out/pretrain"
 fi
 "$inkstone" convert -m "$out/pretrain/best" -o "$out/inkstone-zh" --outtype bf16
-"$inkstone" eval -m "$out/inkstone-zh" --text held-out="$out/held-out.jsonl"
+
+# The figures of the model card.
+"$inkstone" eval -m "$out/inkstone-zh" --text held-out="$out/held-out.jsonl" --prompts "$recipe/prompts.txt" \
+  --samples-per-prompt 10 -n 100 --temp 0.8 --top-p 0.95 --training-text "$out/train.jsonl"
+if [ -f "$recipe/../../../Benchmarks/compression.py" ]; then
+  python3 "$recipe/../../../Benchmarks/compression.py" --test "$out/held-out.jsonl" --train "$out/train.jsonl"
+fi
 echo "make.sh: $out/inkstone-zh"
