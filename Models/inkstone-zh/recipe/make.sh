@@ -85,8 +85,9 @@ fi
 
 # The figures of the model card.
 "$inkstone" eval -m "$out/inkstone-zh" --text held-out="$out/held-out.jsonl" --prompts "$recipe/prompts.txt" \
-  --samples-per-prompt 10 -n 100 --temp 0.8 --top-p 0.95 --training-text "$out/train.jsonl"
-if [ -f "$recipe/../../../Benchmarks/compression.py" ]; then
-  python3 "$recipe/../../../Benchmarks/compression.py" --test "$out/held-out.jsonl" --train "$out/train.jsonl"
-fi
-echo "make.sh: $out/inkstone-zh"
+  --samples-per-prompt 10 -n 100 --temp 0.8 --top-p 0.95 --training-text "$out/train.jsonl" --json -o "$out/eval.json"
+python3 "$recipe/../../../Benchmarks/compression.py" --test "$out/held-out.jsonl" --train "$out/train.jsonl" --json \
+  > "$out/compression.json"
+cp "$recipe/../README.md" "$out/inkstone-zh/README.md"
+python3 "$recipe/figures.py" "$out/eval.json" "$out/compression.json" "$out/inkstone-zh/README.md"
+echo "make.sh: $out/inkstone-zh, with its card"

@@ -35,7 +35,7 @@ public struct SampleDiversity: Sendable, Equatable {
 
   /// Measures texts.
   ///
-  /// - Complexity: O(units) in time and memory, and O(texts²) comparisons of lengths.
+  /// - Complexity: O(units + texts·log texts).
   public init(of samples: [String]) {
     var identifiers: [Substring: Int32] = [:]
     let texts = samples.map { sample in
@@ -108,6 +108,7 @@ public struct SampleDiversity: Sendable, Equatable {
       }
       return peaks
     }
+    let sorted = lengths.sorted()
     let scores = lengths.indices.map { text -> Double in
       let length = lengths[text]
       var logarithms = 0.0
@@ -120,16 +121,26 @@ public struct SampleDiversity: Sendable, Equatable {
         let total = max(1, length - size + 1)
         logarithms += log((matches == 0 ? 0.1 : Double(matches)) / Double(total))
       }
-      var closest: Int?
-      for (other, candidate) in lengths.enumerated() where other != text {
-        let distance = abs(candidate - length)
-        if let known = closest, (abs(known - length), known) <= (distance, candidate) { continue }
-        closest = candidate
-      }
-      let reference = closest ?? length
+      let reference = closestLength(to: length, in: sorted)
       let penalty = length > reference ? 1 : exp(1 - Double(reference) / Double(length))
       return penalty * exp(logarithms / 4)
     }
     return scores.reduce(0, +) / Double(scores.count)
+  }
+
+  /// The length of another text that is closest to a text's own, the shorter one of two as close.
+  ///
+  /// - Parameter sorted: the lengths of all texts, at least two; that of the text itself is among them.
+  private static func closestLength(to length: Int, in sorted: [Int]) -> Int {
+    var (low, high) = (0, sorted.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if sorted[middle] < length { low = middle + 1 } else { high = middle }
+    }
+    // The text itself is the first of its length; its neighbours are the closest.
+    guard low + 1 < sorted.count else { return sorted[low - 1] }
+    guard low > 0 else { return sorted[low + 1] }
+    return length - sorted[low - 1] <= sorted[low + 1] - length && sorted[low + 1] != length
+      ? sorted[low - 1] : sorted[low + 1]
   }
 }

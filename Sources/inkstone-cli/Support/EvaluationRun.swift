@@ -11,6 +11,9 @@ struct EvaluationRun {
     let text: String
   }
 
+  /// Samples are held in memory, some hundred bytes for each of theirs.
+  private static let largestSamples = 1 << 28
+
   private let model: LanguageModel?
   private var progress: ProgressLine
   private var texts: [(name: String, results: TextResults)] = []
@@ -146,6 +149,11 @@ struct EvaluationRun {
   /// Measures the samples, and looks for them in texts.
   mutating func measureSamples(trainingText: [String], gram: Int) throws {
     guard !samples.isEmpty else { return }
+    let size = samples.reduce(0) { $0 + $1.text.utf8.count }
+    guard size <= EvaluationRun.largestSamples else {
+      throw UsageError(
+        "the samples come to \(size) bytes, more than \(EvaluationRun.largestSamples); give fewer")
+    }
     diversity = SampleDiversity(of: samples.map(\.text))
     guard !trainingText.isEmpty else { return }
     self.gram = gram
