@@ -70,7 +70,6 @@ import Testing
   }
 
   @Test func models() throws {
-    try expectRefusal(["generate", "--prompt-ids", "1"], naming: ["-m", "INKSTONE_MODEL"])
     try expectRefusal(
       ["generate", "-m", "/nonexistent", "--prompt-ids", "1"], naming: ["/nonexistent/config.json"])
     try CommandRunner.withTemporaryFolder { folder in

@@ -12,9 +12,9 @@ struct PerplexityCommand: ParsableCommand {
         inkstone perplexity -m MODEL -f book.txt
         inkstone perplexity -m MODEL -f book.txt --window 512 --stride 256 --json
 
-      Windows overlap: each begins --stride tokens after the one before and scores the
-      tokens that none has scored yet, so every token but the first is scored once,
-      with at least window − stride tokens before it.
+      Windows overlap: each begins --stride tokens after the one before and scores
+      the tokens that none has scored yet, so every token but the first is scored
+      once, with at least window − stride tokens before it.
 
       Keys of --json: "perplexity"; "stderr", the standard error √(var/n) of the mean
       NLL; "nll", the mean in nats; "tokens" scored; "bits_per_byte".
