@@ -10,6 +10,8 @@ DATA ?=
 OUT ?=
 SWIFT ?= swift
 PYTHON ?= python3
+ONLY ?=
+RIVALS ?= .venv-rivals
 
 PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev libyaml-dev zlib1g-dev pkg-config
 # The C flag also sets the CPU that Swift compiles for.
@@ -17,10 +19,10 @@ BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
 BUNDLED_MODEL := Models/inkstone-zh
 
-.PHONY: help setup build run test check format reference bench shakespeare docs install uninstall clean
+.PHONY: help setup build run test check format reference bench bench-rivals shakespeare docs install uninstall clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: ## install the C libraries that are missing (Debian, Ubuntu)
 	@missing=""; \
@@ -73,6 +75,17 @@ bench: build ## measure naive Swift against OpenBLAS (SHAPE=gpt2-124m), in some 
 	@INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" \
 	"$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" bench --shape $(SHAPE) --suite Benchmarks/Results/local -n 64
 
+bench-rivals: build ## measure beside llama.cpp, CTranslate2 and torch, in half an hour (ONLY=f32,beams)
+	@if [ ! -x "$(RIVALS)/bin/python" ]; then $(PYTHON) -m venv "$(RIVALS)"; fi
+	@if ! cmp -s Benchmarks/rivals/requirements.txt "$(RIVALS)/requirements.txt"; then \
+	  echo "bench-rivals: installing what Benchmarks/rivals/requirements.txt lists; llama.cpp is compiled for this CPU" >&2; \
+	  CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" "$(RIVALS)/bin/pip" install --quiet --no-binary llama-cpp-python \
+	    -r Benchmarks/rivals/requirements.txt && cp Benchmarks/rivals/requirements.txt "$(RIVALS)/requirements.txt"; \
+	fi
+	@out="$(OUT)"; "$(RIVALS)/bin/python" Benchmarks/rivals/run.py \
+	  --inkstone "$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" --out "$${out:-Benchmarks/Results/local/rivals}" \
+	  $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
 shakespeare: build ## train nanoGPT's small recipe on a text (DATA=tinyshakespeare.txt, OUT=folder)
 	@if [ -z "$(DATA)" ]; then echo "shakespeare: give the text: make shakespeare DATA=tinyshakespeare.txt" >&2; exit 2; fi; \
 	out="$(OUT)"; \
@@ -91,4 +104,4 @@ uninstall: ## remove what install copied
 	rm -f "$(DESTDIR)$(PREFIX)/bin/inkstone"
 
 clean: ## remove everything that was built
-	rm -rf .build .build-test .build-check .venv-reference
+	rm -rf .build .build-test .build-check .venv-reference .venv-rivals

@@ -60,6 +60,9 @@ struct ConvertCommand: ParsableCommand {
       throw UsageError(
         "--outtype \(outtype): a folder holds f32, f16 or bf16; for other types end --output in .gguf")
     }
+    if fileExists(output), !folderExists(output) {
+      throw UsageError("\(output): is no folder; give a new one, or a name that ends in .gguf")
+    }
     let folder = output.hasSuffix("/") ? output : output + "/"
     for name in ["config.json", "model.safetensors"] where fileExists(folder + name) {
       throw UsageError("\(output): holds \(name) already; give an empty folder")
