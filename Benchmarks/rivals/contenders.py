@@ -123,7 +123,8 @@ class Bench:
         arguments = [part.as_posix() if argument == "{}" else argument for argument in command]
         self.log.write(f"$ {' '.join(arguments)}\n")
         self.log.flush()
-        status = subprocess.run(arguments, stdout=self.log, stderr=self.log, env=environment(self.threads)).returncode
+        status = subprocess.run(
+            arguments, check=False, stdout=self.log, stderr=self.log, env=environment(self.threads)).returncode
         if status != 0:
             raise Unavailable(f"{path.name} cannot be made (exit status {status}); the log says why")
         part.replace(path)

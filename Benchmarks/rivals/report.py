@@ -31,12 +31,13 @@ def markdown(rows: list[Row], description: list[str]) -> str:
     for row in rows:
         if row["section"] != section:
             section = row["section"]
-            text += [f"## {section}", "", "| test | Inkstone | of limit | beside | its rate | ratio | quartiles | floor |",
-                     "|---|---:|---:|---|---:|---:|---|---|"]  # fmt: skip
+            text += [
+                f"## {section}", "", "| test | Inkstone | of limit | beside | its figure | ratio | quartiles | floor |",
+                "|---|---:|---:|---|---:|---:|---|---|"]  # fmt: skip
         limit = f"{100 * row['of_limit']:.0f} %" if row.get("of_limit") else ""
         text.append(
-            f"| {row['test']} | {number(row['ours'])} {row['unit']} | {limit} | {row['rival']} | {number(row['theirs'])} |"
-            f" **{row['ratio']:.2f}** | {row['quartiles'][0]:.2f}–{row['quartiles'][1]:.2f} | {verdict(row)} |")
+            f"| {row['test']} | {number(row['ours'])} {row['unit']} | {limit} | {row['rival']} |"
+            f" {number(row['theirs'])} | **{row['ratio']:.2f}** | {row['quartiles'][0]:.2f}–{row['quartiles'][1]:.2f} | {verdict(row)} |")
         if row is rows[-1] or rows[rows.index(row) + 1]["section"] != section:
             text.append("")
     return "\n".join(text)
@@ -44,9 +45,9 @@ def markdown(rows: list[Row], description: list[str]) -> str:
 
 def chart(rows: list[Row]) -> str:
     """Bars of the ratios, with the share of the limit beside each; the line is equal speed."""
-    width, label, scale, line = 960, 380, 90.0, 19
+    width, label, line = 1040, 450, 19
     largest = max((row["ratio"] for row in rows), default=1.0)
-    scale = min(scale, (width - label - 90) / max(largest, 1.0))
+    scale = min(90.0, (width - label - 150) / max(largest, 1.0))
     parts, y, section = [], 34, None
     for row in rows:
         if row["section"] != section:
@@ -57,14 +58,17 @@ def chart(rows: list[Row]) -> str:
         length = row["ratio"] * scale
         colour = "#2f6f8f" if row["ratio"] >= 1 else "#b5651d"
         limit = f" · {100 * row['of_limit']:.0f} % of limit" if row.get("of_limit") else ""
-        parts.append(f'<text x="{label - 8}" y="{y}" text-anchor="end">{escape(row["test"])} / {escape(row["rival"])}</text>')
+        name = escape(f"{row['test']} / {row['rival']}")
+        parts.append(f'<text x="{label - 8}" y="{y}" text-anchor="end">{name}</text>')
         parts.append(f'<rect x="{label}" y="{y - 11}" width="{length:.1f}" height="13" fill="{colour}"/>')
         parts.append(f'<text x="{label + length + 6:.1f}" y="{y}">{row["ratio"]:.2f}{limit}</text>')
         y += line
     equal = label + scale
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 8}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 8}"'
+        ' font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{y + 8}" fill="white"/>',
-        '<text x="8" y="20" font-size="15" font-weight="bold">Inkstone over other engines, tokens per second</text>',
+        '<text x="8" y="20" font-size="15" font-weight="bold">'
+        "How many times as fast (or as small) as other engines</text>",
         f'<line x1="{equal:.1f}" y1="28" x2="{equal:.1f}" y2="{y}" stroke="#888" stroke-dasharray="3 3"/>',
         *parts, "</svg>", ""])  # fmt: skip

@@ -6,10 +6,10 @@
     run.py ... --quick                   moments only: does everything run?
     run.py ... --again --only q8_0       measure anew what the folder has already
 
-Models have random weights. Limit, rival and Inkstone take turns in slices of about half a second with the same threads,
-each in a process of its own. A pass is one whole test (512 tokens of a prompt, 128 generated ones); each pass gives one
-ratio of the times, and the report is the median of the passes with their quartiles. Results are written after each test:
-a run that was ended goes on where it was.
+Models have random weights. Limit, rival and Inkstone take turns in slices of about half a second with the same
+threads, each in a process of its own. A pass is one whole test (512 tokens of a prompt, 128 generated ones); each pass
+gives one ratio of the times, and the report is the median of the passes with their quartiles. Results are written after
+each test: a run that was ended goes on where it was.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ class Measurement:
     passes: int
     #: "multiply", "read" or nothing.
     limit: str | None = None
+    #: "t/s"; or what is better when it is less: "s", "MB".
     unit: str = "t/s"
 
 
 @dataclass
 class Samples:
-    """Seconds and tokens of each pass, for one engine."""
+    """Tokens and seconds of each pass, for one engine; where less is better, one and that."""
 
     tokens: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -129,12 +130,13 @@ class Run:
     ) -> None:
         """Adds one row and writes everything."""
         ratios = [a / b for a, b in zip(ours.rates, theirs.rates)]
+        figures = (ours.rates, theirs.rates) if measurement.unit == "t/s" else (ours.seconds, theirs.seconds)
         quartiles = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else [ratios[0]] * 3
         row: dict[str, Any] = {
             "section": section, "test": measurement.name, "rival": rival, "unit": measurement.unit,
-            "ours": statistics.median(ours.rates), "theirs": statistics.median(theirs.rates),
+            "ours": statistics.median(figures[0]), "theirs": statistics.median(figures[1]),
             "ratio": statistics.median(ratios), "quartiles": [quartiles[0], quartiles[2]],
-            "ours_samples": ours.rates, "theirs_samples": theirs.rates, "quick": self.quick,
+            "ours_samples": figures[0], "theirs_samples": figures[1], "quick": self.quick,
             "load": os.getloadavg()[0],
         }  # fmt: skip
         if ours.limits and all(ours.limits):
@@ -174,10 +176,12 @@ class Run:
 
     def about(self) -> list[str]:
         """What the table says above itself."""
-        lines = [f"{machine()}, {self.bench.threads} threads; random weights; medians of passes in which limit, rival and"
-                 " Inkstone take turns in short slices.",
-                 "Ratio: tokens per second of Inkstone over the other's, the median over passes; the floor is the project's"
-                 " own aim."]  # fmt: skip
+        lines = [
+            f"{machine()}, {self.bench.threads} threads; random weights; medians of passes in which limit, rival and"
+            " Inkstone take turns in short slices.",
+            "Ratio: tokens per second of Inkstone over the other's, of seconds and MB the other's over Inkstone's;"
+            " the median over passes. The floor is the project's own aim.",
+        ]
         if any(row["quick"] for row in self.rows):
             lines.append("**Made with --quick at least in part: shows that everything runs, and no speed.**")
         return lines
@@ -232,35 +236,45 @@ def piece_length(run: Run, ours: Contender, whole: int) -> int:
     return whole if run.quick else piece
 
 
-def of_type(run: Run, dtype: str) -> None:
-    """Prefill and decode of both shapes with weights of one type."""
+def of_type(run: Run, dtype: str, shape: str) -> None:
+    """Prefill and decode with weights of one type."""
     size = (16, 8) if run.quick else (512, 128)
+    label, bench = LABELS[shape] + ", ", run.bench
+    makers: list[Callable[[], Contender]] = [
+        lambda: bench.inkstone(shape, dtype), lambda: bench.llama_cpp(shape, dtype)]
+    if dtype == "f32" and shape == GPT2:
+        makers += [lambda: bench.ctranslate(shape), lambda: bench.transformers(shape)]
+    if dtype == "q8_0" and shape == GPT2:
+        makers.append(lambda: bench.ctranslate(shape, "int8"))
+    if dtype == "bf16":
+        makers += [lambda: bench.transformers(shape, "bfloat16"), lambda: bench.llama_cpp(shape, "f16")]
+    contenders = run.open(*makers)
+    ours, rivals = contenders[0], contenders[1:]
+    try:
+        prefill_floors, decode_floors = FLOORS[dtype, shape]
+        run.compare(dtype, ours, [r for r in rivals if r.name != "llama.cpp f16"],
+                    prefill(size[0], 7, label), prefill_floors)  # fmt: skip
+        # CTranslate2 cannot be stopped within a generation, so a pass of all is one piece beside it.
+        piece = piece_length(run, ours, size[1])
+        beside = [r for r in rivals if r.name.startswith("CTranslate2")]
+        run.compare(dtype, ours, [r for r in rivals if r not in beside],
+                    decode(size[1], 5, piece, label=label), decode_floors)  # fmt: skip
+        if beside:
+            run.compare(dtype, ours, beside, decode(size[1] // 2, 5, size[1] // 2, label=label), decode_floors)
+    finally:
+        close(contenders)
+
+
+def both_shapes(run: Run, dtype: str) -> None:
+    """One type on both shapes; where one cannot be had, the other is measured."""
+    missing = []
     for shape in (GPT2, QWEN2):
-        label = LABELS[shape] + ", "
-        bench = run.bench
-        makers: list[Callable[[], Contender]] = [
-            lambda: bench.inkstone(shape, dtype), lambda: bench.llama_cpp(shape, dtype)]
-        if dtype == "f32" and shape == GPT2:
-            makers += [lambda: bench.ctranslate(shape), lambda: bench.transformers(shape)]
-        if dtype == "q8_0" and shape == GPT2:
-            makers.append(lambda: bench.ctranslate(shape, "int8"))
-        if dtype == "bf16":
-            makers += [lambda: bench.transformers(shape, "bfloat16"), lambda: bench.llama_cpp(shape, "f16")]
-        contenders = run.open(*makers)
-        ours, rivals = contenders[0], contenders[1:]
         try:
-            prefill_floors, decode_floors = FLOORS[dtype, shape]
-            run.compare(dtype, ours, [r for r in rivals if r.name != "llama.cpp f16"],
-                        prefill(size[0], 7, label), prefill_floors)  # fmt: skip
-            # CTranslate2 cannot be stopped within a generation, so a pass of all is one piece beside it.
-            piece = piece_length(run, ours, size[1])
-            beside = [r for r in rivals if r.name.startswith("CTranslate2")]
-            run.compare(dtype, ours, [r for r in rivals if r not in beside],
-                        decode(size[1], 5, piece, label=label), decode_floors)  # fmt: skip
-            if beside:
-                run.compare(dtype, ours, beside, decode(size[1] // 2, 5, size[1] // 2, label=label), decode_floors)
-        finally:
-            close(contenders)
+            of_type(run, dtype, shape)
+        except Unavailable as error:
+            missing.append(str(error))
+    if missing:
+        raise Unavailable("; ".join(dict.fromkeys(missing)))
 
 
 def beams(run: Run) -> None:
@@ -325,21 +339,21 @@ def at_depth(run: Run, dtype: str) -> None:
 
 def training(run: Run) -> None:
     """Steps of GPT-2 124M, f32 and bf16."""
+    steps(run, "f32", "float32", Floor(2.5))
+    steps(run, "bf16", "bfloat16", Floor(1.2))
+
+
+def steps(run: Run, precision: str, dtype: str, floor: Floor) -> None:
+    """Steps of GPT-2 124M in one precision."""
     batch, block = (1, 8) if run.quick else (4, 256)
-    for precision, dtype, floor in (("f32", "float32", Floor(2.5)), ("bf16", "bfloat16", Floor(1.2))):
-        bench = run.bench
-        try:
-            contenders = run.open(
-                lambda: bench.training(GPT2, precision), lambda: bench.torch_training(GPT2, dtype))
-        except Unavailable as error:
-            print(f"left out: {error}", file=sys.stderr, flush=True)
-            continue
-        test = Measurement(f"{LABELS[GPT2]}, training {batch} × {block}, {precision}",
-                           [{"op": "train", "batch": batch, "block": block}], 5, "multiply")  # fmt: skip
-        try:
-            run.compare("training", contenders[0], contenders[1:], test, {contenders[-1].name: floor})
-        finally:
-            close(contenders)
+    contenders = run.open(
+        lambda: run.bench.training(GPT2, precision), lambda: run.bench.torch_training(GPT2, dtype))
+    test = Measurement(f"{LABELS[GPT2]}, training {batch} × {block}, {precision}",
+                       [{"op": "train", "batch": batch, "block": block}], 5, "multiply")  # fmt: skip
+    try:
+        run.compare("training", contenders[0], contenders[1:], test, {contenders[-1].name: floor})
+    finally:
+        close(contenders)
 
 
 def shakespeare(run: Run) -> None:
@@ -371,7 +385,8 @@ def start(run: Run) -> None:
             if run.is_done("start", name, rival):
                 continue
             print(f"start: {name} …", file=sys.stderr, flush=True)
-            ours, theirs, sizes = Samples(), Samples(), ([], [])  # type: ignore[var-annotated]
+            ours, theirs = Samples(), Samples()
+            sizes: tuple[list[int], list[int]] = ([], [])
             for number in range(1 if run.quick else 5):
                 for is_ours in (True, False) if number % 2 == 0 else (False, True):
                     if where == "from disk":
@@ -381,16 +396,15 @@ def start(run: Run) -> None:
                     samples.tokens.append(1)
                     samples.seconds.append(seconds)
                     sizes[0 if is_ours else 1].append(size)
-            test = Measurement(name, [], len(ours.seconds), unit="starts/s")
-            run.record("start", test, ours, rival, theirs, Floor(1) if where == "from disk" else None)
+            run.record("start", Measurement(name, [], 1, unit="s"), ours, rival, theirs,
+                       Floor(1) if where == "from disk" else None)  # fmt: skip
             if where == "cached":
-                # The inverse of bytes is what should be large; 1/GB.
-                inverse = [Samples([1] * len(values), [value / 1e9 for value in values]) for values in sizes]
-                run.record("start", Measurement(memory_name, [], 1, unit="1/GB"), inverse[0], rival, inverse[1], None)
+                memory = Measurement(memory_name, [], 1, unit="MB")
+                own, other = (Samples([1] * len(values), [value / 1e6 for value in values]) for values in sizes)
+                run.record("start", memory, own, rival, other, None)
                 most = 1.15 * path.stat().st_size + 64e6
-                bound = Samples([1] * len(sizes[0]), [most / 1e9] * len(sizes[0]))
-                run.record("start", Measurement(memory_name, [], 1, unit="1/GB"), inverse[0],
-                           "weights + 15 % + 64 MB", bound, Floor(1))  # fmt: skip
+                bound = Samples(own.tokens, [most / 1e6] * len(own.tokens))
+                run.record("start", memory, own, "weights + 15 % + 64 MB", bound, Floor(1))
 
 
 def evict(path: Path) -> None:
@@ -430,11 +444,11 @@ def close(contenders: Sequence[Contender]) -> None:
 
 
 SECTIONS: dict[str, Callable[[Run], None]] = {
-    "f32": lambda run: of_type(run, "f32"),
-    "bf16": lambda run: of_type(run, "bf16"),
-    "q8_0": lambda run: of_type(run, "q8_0"),
-    "q4_0": lambda run: of_type(run, "q4_0"),
-    "q4_K": lambda run: of_type(run, "q4_K"),
+    "f32": lambda run: both_shapes(run, "f32"),
+    "bf16": lambda run: both_shapes(run, "bf16"),
+    "q8_0": lambda run: both_shapes(run, "q8_0"),
+    "q4_0": lambda run: both_shapes(run, "q4_0"),
+    "q4_K": lambda run: both_shapes(run, "q4_K"),
     "beams": beams,
     "together": together,
     "depth-f32": lambda run: at_depth(run, "f32"),
@@ -449,7 +463,8 @@ SECTIONS: dict[str, Callable[[Run], None]] = {
 FLOORS: dict[tuple[str, str], tuple[dict[str, Floor], dict[str, Floor]]] = {
     ("f32", GPT2): ({"llama.cpp f32": Floor(1.6), "CTranslate2 float32": Floor(1)}, {"llama.cpp f32": Floor(1, 0.9)}),
     ("f32", QWEN2): ({}, {}),
-    ("bf16", GPT2): ({"llama.cpp bf16": Floor(1.4), "transformers bfloat16": Floor(1)}, {"llama.cpp f16": Floor(1.2, 0.9)}),
+    ("bf16", GPT2): (
+        {"llama.cpp bf16": Floor(1.4), "transformers bfloat16": Floor(1)}, {"llama.cpp f16": Floor(1.2, 0.9)}),
     ("bf16", QWEN2): ({}, {}),
     ("q8_0", GPT2): ({"llama.cpp q8_0": Floor(2.5), "CTranslate2 int8": Floor(1)}, {"llama.cpp q8_0": Floor(1.4, 0.9)}),
     ("q4_0", GPT2): ({"llama.cpp q4_0": Floor(1.5)}, {"llama.cpp q4_0": Floor(1.4, 0.9)}),

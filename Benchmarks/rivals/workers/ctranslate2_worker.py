@@ -53,7 +53,7 @@ class Session:
         return timed(work)
 
     def prompt(self, request: Request) -> Answer:
-        # All but the last token run without the head, as a prompt should; the last one is the first step of a generation.
+        # All but the last token run without the head, as a prompt should; the last is the first generated one's step.
         return self.generate(self.from_start(request, request["count"]), 1) | {"tokens": request["count"]}
 
     def decode(self, request: Request) -> Answer:

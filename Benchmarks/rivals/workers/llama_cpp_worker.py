@@ -6,7 +6,6 @@ import argparse
 import ctypes
 import time
 
-
 import llama_cpp
 from protocol import Answer, Request, memory, serve, timed, tokens
 

@@ -2,10 +2,10 @@
 
 A worker says that it is ready, then answers each line of standard input, a JSON object, with one of its own:
 
-    {"op": "prompt", "start": 0, "count": 512}                          run these tokens of a prompt, score what follows the last one
-    {"op": "decode", "start": 0, "count": 32, "rows": 1}                one token of each row at a time, scored
-    {"op": "beams", "prompt": 8, "count": 32, "beams": 5, "ngram": 2}   a whole search
-    {"op": "train", "batch": 4, "block": 256, "count": 1}               whole steps: forward pass, backward pass, optimiser
+    {"op": "prompt", "start": 0, "count": 512}            run these tokens of a prompt, score what follows the last
+    {"op": "decode", "start": 0, "count": 32, "rows": 1}  one token of each row at a time, scored
+    {"op": "beams", "prompt": 8, "count": 32, "beams": 5, "ngram": 2}    a whole search
+    {"op": "train", "batch": 4, "block": 256, "count": 1}  whole steps: forward and backward pass, optimiser
 
 What has to lie before `start` is put there outside of the time. Answers have "seconds" and "tokens", or "error".
 """
@@ -63,5 +63,5 @@ def serve(greeting: Answer, operations: dict[str, Callable[[Request], Answer]]) 
         try:
             request = json.loads(line)
             say(operations[request["op"]](request))
-        except Exception as error:  # noqa: BLE001: whatever it is, the other side has to hear of it
+        except Exception as error:  # whatever it is, the other side has to hear of it
             say({"error": f"{type(error).__name__}: {error}"})
