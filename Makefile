@@ -10,6 +10,8 @@ DATA ?=
 OUT ?=
 SWIFT ?= swift
 PYTHON ?= python3
+ONLY ?=
+RIVALS ?= .venv-rivals
 
 PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev libyaml-dev zlib1g-dev pkg-config
 # The C flag also sets the CPU that Swift compiles for.
@@ -19,7 +21,7 @@ BUNDLED_MODEL := Models/inkstone-zh
 
 INKSTONE = "$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone"
 
-.PHONY: help setup build run test check format reference bench model shakespeare docs install uninstall clean
+.PHONY: help setup build run test check format reference bench bench-rivals model shakespeare docs install uninstall clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -83,6 +85,17 @@ model: build ## make the bundled model again from the raw texts (DATA=folder, OU
 	@out="$(OUT)"; if [ -z "$$out" ]; then out=.build/inkstone-zh; fi; \
 	$(BUNDLED_MODEL)/recipe/make.sh "$(DATA)" "$$out" $(INKSTONE)
 
+bench-rivals: build ## measure beside llama.cpp, CTranslate2 and torch, in half an hour (ONLY=f32,beams)
+	@if [ ! -x "$(RIVALS)/bin/python" ]; then $(PYTHON) -m venv "$(RIVALS)"; fi
+	@if ! cmp -s Benchmarks/rivals/requirements.txt "$(RIVALS)/requirements.txt"; then \
+	  echo "bench-rivals: installing what Benchmarks/rivals/requirements.txt lists; llama.cpp is compiled for this CPU" >&2; \
+	  CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" "$(RIVALS)/bin/pip" install --quiet --no-binary llama-cpp-python \
+	    -r Benchmarks/rivals/requirements.txt && cp Benchmarks/rivals/requirements.txt "$(RIVALS)/requirements.txt"; \
+	fi
+	@out="$(OUT)"; "$(RIVALS)/bin/python" Benchmarks/rivals/run.py \
+	  --inkstone "$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" --out "$${out:-Benchmarks/Results/local/rivals}" \
+	  $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
 shakespeare: build ## train nanoGPT's small recipe on a text (DATA=tinyshakespeare.txt, OUT=folder)
 	@if [ -z "$(DATA)" ]; then echo "shakespeare: give the text: make shakespeare DATA=tinyshakespeare.txt" >&2; exit 2; fi; \
 	out="$(OUT)"; \
@@ -119,4 +132,4 @@ uninstall: ## remove what install put there
 	rm -rf "$(DESTDIR)$(PREFIX)/share/inkstone"
 
 clean: ## remove everything that was built
-	rm -rf .build .build-test .build-check .venv-reference
+	rm -rf .build .build-test .build-check .venv-reference .venv-rivals

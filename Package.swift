@@ -50,7 +50,8 @@ let package = Package(
       dependencies: [
         "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training", "Transformer",
       ]),
-    .target(name: "Benchmarking", dependencies: ["JSON", "Kernels", "Training", "Transformer"]),
+    .target(
+      name: "Benchmarking", dependencies: ["Generation", "JSON", "Kernels", "Training", "Transformer"]),
     .target(
       name: "Inkstone",
       dependencies: [

@@ -172,10 +172,14 @@ public final class ModelBenchmark {
 
   /// Arbitrary tokens of the vocabulary, the same each time.
   private static func tokens(_ count: Int, of decoder: Decoder) -> [Int] {
+    tokens(count, vocabularySize: decoder.configuration.vocabularySize)
+  }
+
+  static func tokens(_ count: Int, vocabularySize: Int) -> [Int] {
     var state: UInt64 = 7
     return (0..<count).map { _ in
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return Int(state >> 33) % decoder.configuration.vocabularySize
+      return Int(state >> 33) % vocabularySize
     }
   }
 

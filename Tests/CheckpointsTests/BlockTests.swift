@@ -206,7 +206,7 @@ import _TestSupport
       values[300] = huge
       let (result, overflow) = round(values)
       #expect(overflow == 256)
-      #expect(result[..<256].allSatisfy(\.isFinite))
+      #expect(result[..<256].allSatisfy { $0.isFinite })
     }
   }
 }

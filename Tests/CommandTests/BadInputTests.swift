@@ -91,6 +91,24 @@ import Testing
     }
   }
 
+  /// A file that is given as a model, and is none.
+  @Test(
+    arguments: [
+      ("a.gguf", "", ["a.gguf", "empty"]), ("b.gguf", "GGML", ["b.gguf", "GGUF"]),
+      ("c.bin", "anything", ["c.bin", "GGUF"]),
+      ("d.safetensors", "\u{2}\0\0\0\0\0\0\0{}", ["d.safetensors", "folder"]),
+      ("e.gguf", "version https://git-lfs.github.com/spec/v1\n", ["e.gguf", "git lfs pull"]),
+    ] as [(String, String, [String])])
+  func modelFiles(name: String, contents: String, words: [String]) throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      let path = folder + "/" + name
+      try Data(contents.utf8).write(to: URL(filePath: path))
+      for command in [["generate", "--prompt-ids", "1"], ["inspect"]] {
+        try expectRefusal(command + ["-m", path], naming: words)
+      }
+    }
+  }
+
   /// Config and weights that disagree: wrong shape, missing and unexpected tensors.
   @Test func disagreement() throws {
     try CommandRunner.withTemporaryFolder { folder in
@@ -134,6 +152,10 @@ import Testing
       try refuse(
         ["-m", CommandRunner.plain, "-o", CommandRunner.plain], naming: ["config.json", "empty folder"])
       try Data("GGUF".utf8).write(to: URL(filePath: folder + "/short.gguf"))
+      try refuse(["-m", CommandRunner.plain, "-o", folder + "/short.gguf/x"], naming: ["short.gguf/x"])
+      try Data().write(to: URL(filePath: folder + "/file"))
+      try refuse(["-m", CommandRunner.plain, "-o", folder + "/file"], naming: ["/file", ".gguf"])
+      try FileManager.default.removeItem(atPath: folder + "/file")
       try refuse(["-m", folder + "/short.gguf", "-o", folder + "/new"], naming: ["short.gguf"])
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["short.gguf"])
     }

@@ -118,7 +118,7 @@ import _TestSupport
         #expect(packed == .f16 || packed == type || !type.isQuantized || packed.isQuantized)
       }
       let values = try scores(decoder, BLASEngine(threadCount: 2))
-      #expect(values.allSatisfy(\.isFinite), "\(name) \(type)")
+      #expect(values.allSatisfy { $0.isFinite }, "\(name) \(type)")
       let exact = try scores(Decoder.load(from: path, format: .float32), BLASEngine(threadCount: 2))
       // Too narrow for blocks of 32, the matrices are of 16 bits; activations meet bf16 as bf16.
       if decoder.weights.packedTypes.allSatisfy({ $0.type == .f16 }) {

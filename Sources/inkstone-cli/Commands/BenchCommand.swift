@@ -17,6 +17,7 @@ struct BenchCommand: ParsableCommand {
         inkstone bench --shape gpt2-124m --suite RESULTS
         inkstone bench --shape gpt2-124m --save FOLDER
         inkstone bench --shape gpt2-124m --train 4x256 --precision bf16 -o json
+        echo '{"op": "prompt", "count": 512}' | inkstone bench -m MODEL --serve
 
       Flags and field names are llama-bench's where it has them; pp512 is a
       prompt of 512 tokens, tg128 the generation of 128, @ d1024 after 1024.
@@ -35,6 +36,16 @@ struct BenchCommand: ParsableCommand {
       "fraction_of_limit", "fraction_quartiles". Of --train: "n_batch", "n_block",
       "avg_ts", "stddev_ts", "samples_ts", "limit_ts", "fraction_of_limit",
       "memory_bytes" (weights, gradients, moments, activations, logits).
+
+      --serve answers requests, one JSON object per line, with slices, so that
+      other engines can take turns with this one (make bench-rivals). The first
+      line says "ready"; an answer has "rate", or "seconds" and "tokens", or
+      "error". Requests, with what may be left out:
+        {"op": "multiply" | "read"[, "seconds": 0.25]}
+        {"op": "prompt", "count": 512[, "start": 0]}
+        {"op": "decode", "count": 32[, "start": 0, "rows": 1]}
+        {"op": "beams", "prompt": 8, "count": 32[, "beams": 1, "ngram": 0]}
+        {"op": "train", "batch": 4, "block": 256[, "count": 1]}
       """)
 
   /// The engines to measure.
@@ -110,6 +121,9 @@ struct BenchCommand: ParsableCommand {
       valueName: "folder"))
   var save: String?
 
+  @Flag(help: "Answer requests on standard input, one JSON object per line, until it ends.")
+  var serve = false
+
   func validate() throws {
     guard model.model == nil || shape == nil else {
       throw ValidationError("-m and --shape exclude each other; keep one")
@@ -141,6 +155,14 @@ struct BenchCommand: ParsableCommand {
     if precision != nil, train == nil {
       throw ValidationError("--precision says how --train multiplies; give --train too")
     }
+    if serve {
+      guard suite == nil, save == nil, train == nil, engine == .blas, threads?.numbers.count ?? 1 == 1 else {
+        throw ValidationError(
+          "--serve takes one model and one number of threads; leave out --suite, --save, --train and --engine"
+        )
+      }
+      return
+    }
     if save == nil, train == nil, tests.isEmpty {
       throw ValidationError("nothing to measure: -p and -n are both 0")
     }
@@ -151,6 +173,7 @@ struct BenchCommand: ParsableCommand {
     let subject = try BenchSubject(model: model, shape: shape)
     if let save { return try subject.save(to: save) }
     if let test = train.flatMap({ TrainingTest($0) }) { return try runTraining(subject, test) }
+    if serve { return try answerRequests(subject) }
 
     let tests = self.tests
     for test in tests { try ModelBenchmark.check(test, of: subject.description) }
@@ -191,6 +214,24 @@ struct BenchCommand: ParsableCommand {
     let report = ModelReport(model: subject.reported, machine: machine, measurements: measurements)
     try StandardStreams.write(report.text(output))
     if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// Runs slices as they are asked for.
+  private func answerRequests(_ subject: BenchSubject) throws {
+    let pool = WorkerPool(threadCount: threads?.numbers[0] ?? WorkerPool.defaultThreadCount())
+    let server = SliceServer(
+      subject.description, limits: MachineLimits(pool: pool), chunk: batch, makeDecoder: subject.makeDecoder)
+    let greeting: JSONValue = [
+      "ready": true, "version": .string(inkstoneVersion), "model_type": .string(subject.name),
+      "n_threads": .integer(pool.threadCount), "blas_core": .string(BLAS.coreType),
+    ]
+    try StandardStreams.write(greeting.text() + "\n")
+    // There is nothing to finish: a signal ends the program at once.
+    Interruption.uninstall()
+    while let line = readLine() {
+      if line.allSatisfy(\.isWhitespace) { continue }
+      try StandardStreams.write(server.answer(line).text() + "\n")
+    }
   }
 
   /// Times training steps.

@@ -69,6 +69,9 @@ struct ConvertCommand: ParsableCommand {
 
   /// Refuses to write over a model.
   static func refuseExistingModel(_ output: String) throws {
+    if fileExists(output), !folderExists(output) {
+      throw UsageError("\(output): is no folder; give a new one, or a name that ends in .gguf")
+    }
     let folder = output.hasSuffix("/") ? output : output + "/"
     for name in ["config.json", "model.safetensors"] where fileExists(folder + name) {
       throw UsageError("\(output): holds \(name) already; give an empty folder")
