@@ -21,6 +21,7 @@ public final class SliceServer {
   private let description: ModelDescription
   private let limits: MachineLimits
   private let chunk: Int
+  private let precision: ProductPrecision
   private let makeDecoder: () throws -> Decoder
 
   private var loaded: Decoder?
@@ -32,14 +33,16 @@ public final class SliceServer {
   ///
   /// - Parameters:
   ///   - chunk: tokens of a prompt that are computed at once.
+  ///   - precision: how training multiplies.
   ///   - makeDecoder: loads the model.
   public init(
     _ description: ModelDescription, limits: MachineLimits, chunk: Int,
-    makeDecoder: @escaping () throws -> Decoder
+    precision: ProductPrecision = .f32, makeDecoder: @escaping () throws -> Decoder
   ) {
     self.description = description
     self.limits = limits
     self.chunk = chunk
+    self.precision = precision
     self.makeDecoder = makeDecoder
   }
 
@@ -125,7 +128,7 @@ public final class SliceServer {
     let test = TrainingTest(batch: batch, block: block)
     if training?.test != test {
       training = nil
-      training = (test, try TrainingSteps(test, of: description, pool: limits.pool))
+      training = (test, try TrainingSteps(test, of: description, precision: precision, pool: limits.pool))
     }
     let steps = training!.steps
     let batches = (0..<count).map { _ in steps.batch() }
@@ -183,7 +186,7 @@ public final class SliceServer {
   private func record(_ test: ModelTest, _ time: Double, tokens: Int, rows: Int) -> JSONValue {
     var record: [(String, JSONValue)] = [("seconds", .number(time)), ("tokens", .integer(tokens))]
     if rows == 1 {
-      let cost = ModelCost(description, test: test, chunk: chunk)
+      let cost = ModelCost(description, test: test, chunk: chunk, weights: loaded?.weights)
       record.append(("operations_per_token", .number(cost.operationsPerToken)))
       record.append(("bytes_per_token", .number(cost.bytesPerToken)))
     }

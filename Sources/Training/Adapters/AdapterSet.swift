@@ -168,7 +168,6 @@ package final class AdapterSet: @unchecked Sendable {
     failures.withUnsafeMutableBufferPointer { failures in
       // Safe: each task writes its own element and its own slots.
       nonisolated(unsafe) let failures = failures
-      nonisolated(unsafe) let chosen = chosen
       pool.run(chosen.count) { [self] index in
         let (weight, module) = (chosen[index].map.weight, chosen[index].module)
         let isTransposed = weight.layout == .inputMajor

@@ -152,13 +152,15 @@ struct BenchCommand: ParsableCommand {
     if train != nil, suite != nil || save != nil || engine != .blas || dtype != nil {
       throw ValidationError("--train stands alone; leave out --suite, --save, --dtype and --engine")
     }
-    if precision != nil, train == nil {
+    if precision != nil, train == nil, !serve {
       throw ValidationError("--precision says how --train multiplies; give --train too")
     }
     if serve {
-      guard suite == nil, save == nil, train == nil, engine == .blas, threads?.numbers.count ?? 1 == 1 else {
+      guard suite == nil, save == nil, train == nil, engine == .blas, threads?.numbers.count ?? 1 == 1,
+        dtype?.formats.count ?? 1 == 1
+      else {
         throw ValidationError(
-          "--serve takes one model and one number of threads; leave out --suite, --save, --train and --engine"
+          "--serve takes one model, one type and one number of threads; leave out --suite, --save, --train and --engine"
         )
       }
       return
@@ -219,8 +221,10 @@ struct BenchCommand: ParsableCommand {
   /// Runs slices as they are asked for.
   private func answerRequests(_ subject: BenchSubject) throws {
     let pool = WorkerPool(threadCount: threads?.numbers[0] ?? WorkerPool.defaultThreadCount())
+    let format = dtype?.formats[0] ?? subject.defaultFormat
     let server = SliceServer(
-      subject.description, limits: MachineLimits(pool: pool), chunk: batch, makeDecoder: subject.makeDecoder)
+      subject.description, limits: MachineLimits(pool: pool), chunk: batch, precision: precision ?? .f32,
+      makeDecoder: { try subject.makeDecoder(format) })
     let greeting: JSONValue = [
       "ready": true, "version": .string(inkstoneVersion), "model_type": .string(subject.name),
       "n_threads": .integer(pool.threadCount), "blas_core": .string(BLAS.coreType),
