@@ -42,8 +42,8 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "CIntrinsics", "CYAML", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels", "Tokenizers",
-        "Transformer",
+        "CIntrinsics", "CYAML", "ChatTemplates", "Checkpoints", "Corpora", "Generation", "JSON", "Kernels",
+        "Tokenizers", "Transformer",
       ]),
     .target(
       name: "Evaluation",
@@ -80,7 +80,10 @@ let package = Package(
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(
       name: "TrainingTests",
-      dependencies: ["Checkpoints", "Generation", "JSON", "Kernels", "Training", "Transformer"]),
+      dependencies: [
+        "ChatTemplates", "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training",
+        "Transformer", "_TestSupport",
+      ]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),
     .testTarget(name: "EvaluationTests", dependencies: rooms + ["_TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["Checkpoints", "JSON", "_TestSupport", "inkstone-cli"]),

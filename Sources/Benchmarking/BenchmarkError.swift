@@ -10,6 +10,8 @@ public enum BenchmarkError: Error, Equatable, CustomStringConvertible {
   case memory(model: String, requirement: MemoryRequirement, available: Int)
   /// An engine computes something else than the reference; it is not timed.
   case disagreement(subject: String, error: Double, tolerance: Double)
+  /// A request for a slice that cannot be met.
+  case request(field: String, reason: String)
 
   /// One line with the figures and the fix.
   public var description: String {
@@ -24,6 +26,8 @@ public enum BenchmarkError: Error, Equatable, CustomStringConvertible {
     case .memory(let model, let requirement, let available):
       "\(model) needs \(byteText(requirement.total)) of memory (\(requirement.summary)), available are "
         + "\(byteText(available)); use a smaller model or shape, or smaller -p, -n or -d"
+    case .request(let field, let reason):
+      "\(field): \(reason)"
     case .disagreement(let subject, let error, let tolerance):
       "\(subject): differs from the naive reference by \(scientific(error)), allowed are "
         + "\(scientific(tolerance)); not timed, because a wrong result has no speed"

@@ -9,7 +9,7 @@ import Transformer
 
 /// Bytes that a benchmark will use, known before any of them is allocated.
 public struct MemoryRequirement: Sendable, Equatable {
-  /// Weights, as `Float`.
+  /// Weights, as they are held.
   public let weights: Int
   /// Keys and values of the longest test, for each engine.
   public let cache: Int
@@ -38,9 +38,10 @@ public struct MemoryRequirement: Sendable, Equatable {
   ///   - chunk: tokens of a prompt that are computed at once.
   ///   - engineCount: engines that are compared, each with a session of its own.
   ///   - operationRows: rows of the operations that are measured by themselves; 0 for none.
+  ///   - weightByteCount: bytes of the weights; 4 for each when not given.
   public init(
     _ model: ModelDescription, positions: Int, sequences: Int = 1, chunk: Int, engineCount: Int,
-    operationRows: Int = 0
+    operationRows: Int = 0, weightByteCount: Int? = nil
   ) {
     let configuration = model.configuration
     let attention = configuration.attention
@@ -49,7 +50,7 @@ public struct MemoryRequirement: Sendable, Equatable {
       2 * configuration.hiddenSize, 2 * attention.queryWidth, 2 * attention.keyValueWidth,
       configuration.isGated ? 3 * configuration.feedForwardSize : configuration.feedForwardSize,
     ])
-    weights = MemoryRequirement.product([model.parameterCounts.total, 4])
+    weights = weightByteCount ?? MemoryRequirement.product([model.parameterCounts.total, 4])
     cache = MemoryRequirement.product([
       2, 4, configuration.layerCount, attention.keyValueWidth, positions, sequences, engineCount,
     ])

@@ -8,6 +8,10 @@ public struct ModelMeasurement: Sendable {
   public let test: ModelTest
   /// The engine's name.
   public let engine: String
+  /// How weights are held, by the name that `--dtype` knows.
+  public let weightType: String
+  /// Bytes of all weights.
+  public let weightByteCount: Int
   /// Its threads.
   public let threadCount: Int
   /// Tokens of a prompt that were computed at once.
@@ -31,7 +35,8 @@ public struct ModelMeasurement: Sendable {
   /// With the repetitions of another measurement of the same test.
   func appending(_ other: ModelMeasurement) -> ModelMeasurement {
     ModelMeasurement(
-      test: test, engine: engine, threadCount: threadCount, chunk: chunk, cacheTypes: cacheTypes,
+      test: test, engine: engine, weightType: weightType, weightByteCount: weightByteCount,
+      threadCount: threadCount, chunk: chunk, cacheTypes: cacheTypes,
       sampleSeconds: sampleSeconds + other.sampleSeconds, sliceRates: sliceRates + other.sliceRates,
       sliceLimits: sliceLimits + other.sliceLimits)
   }
@@ -55,6 +60,8 @@ public final class ModelBenchmark {
     public var limitDuration = 0.25
     /// Whether each test runs once, or for a moment, before it counts.
     public var warmsUp = true
+    /// How weights are held, by the name that `--dtype` knows.
+    public var weightType = "f32"
 
     /// The defaults: five repetitions in slices of half a second.
     public init() {}
@@ -62,6 +69,7 @@ public final class ModelBenchmark {
 
   private let decoder: Decoder
   private let model: ModelDescription
+  private let weightByteCount: Int
   private let limits: MachineLimits
   private let settings: Settings
   private let isInterrupted: () -> Bool
@@ -76,6 +84,7 @@ public final class ModelBenchmark {
   ) {
     self.decoder = decoder
     self.model = model
+    weightByteCount = decoder.weights.byteCount(of: model)
     self.limits = limits
     self.settings = settings
     self.isInterrupted = isInterrupted
@@ -104,7 +113,8 @@ public final class ModelBenchmark {
     if warmsUp {
       for contender in contenders where !isInterrupted() { try contender.warmUp() }
     }
-    let cost = ModelCost(model, test: test, chunk: settings.chunk, cacheTypes: settings.cacheTypes)
+    let cost = ModelCost(
+      model, test: test, chunk: settings.chunk, weights: decoder.weights, cacheTypes: settings.cacheTypes)
     for _ in 0..<repetitions {
       for contender in contenders {
         guard !isInterrupted() else { return [] }
@@ -168,10 +178,14 @@ public final class ModelBenchmark {
 
   /// Arbitrary tokens of the vocabulary, the same each time.
   private static func tokens(_ count: Int, of decoder: Decoder) -> [Int] {
+    tokens(count, vocabularySize: decoder.configuration.vocabularySize)
+  }
+
+  static func tokens(_ count: Int, vocabularySize: Int) -> [Int] {
     var state: UInt64 = 7
     return (0..<count).map { _ in
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return Int(state >> 33) % decoder.configuration.vocabularySize
+      return Int(state >> 33) % vocabularySize
     }
   }
 
@@ -184,6 +198,7 @@ public final class ModelBenchmark {
     private let test: ModelTest
     private let tokens: [Int]
     private let settings: Settings
+    private let weightByteCount: Int
     /// Tokens between two looks at the clock.
     private let piece: Int
     private var done = 0
@@ -196,6 +211,7 @@ public final class ModelBenchmark {
       self.test = test
       self.engine = engine
       settings = benchmark.settings
+      weightByteCount = benchmark.weightByteCount
       tokens = ModelBenchmark.tokens(test.positions, of: benchmark.decoder)
       // Plain loops take seconds for a few tokens, and cost per token what they cost alone.
       let isNaive = engine is NaiveEngine
@@ -286,9 +302,9 @@ public final class ModelBenchmark {
 
     var measurement: ModelMeasurement {
       ModelMeasurement(
-        test: test, engine: engine.name, threadCount: engine.threadCount, chunk: settings.chunk,
-        cacheTypes: settings.cacheTypes, sampleSeconds: sampleSeconds, sliceRates: sliceRates,
-        sliceLimits: sliceLimits)
+        test: test, engine: engine.name, weightType: settings.weightType, weightByteCount: weightByteCount,
+        threadCount: engine.threadCount, chunk: settings.chunk, cacheTypes: settings.cacheTypes,
+        sampleSeconds: sampleSeconds, sliceRates: sliceRates, sliceLimits: sliceLimits)
     }
   }
 }

@@ -87,10 +87,14 @@ public struct ModelCost: Sendable, Equatable {
   /// causal half only: on average depth + (n + 1)/2 positions); 2·C·V for each position that is scored, which is
   /// the last of a prompt and each one generated.
   ///
-  /// Bytes: for generation 4 per weight of matrices, head, norms and biases, and those of the keys and values (8·G·D as floats) per layer
-  /// and visible position; for a prompt the weights once per chunk.
+  /// Bytes: for generation those of matrices and head as they lie in memory (of a mixture the experts that a token takes),
+  /// 4 per norm and bias, and those of the keys and values (8·G·D as floats) per layer and visible position; for a prompt the
+  /// weights once per chunk.
+  ///
+  /// - Parameter weights: as they lie in memory; `Float` when not given.
   public init(
-    _ model: ModelDescription, test: ModelTest, chunk: Int, cacheTypes: KeyValueTypes = KeyValueTypes()
+    _ model: ModelDescription, test: ModelTest, chunk: Int, weights held: DecoderWeights? = nil,
+    cacheTypes: KeyValueTypes = KeyValueTypes()
   ) {
     let configuration = model.configuration
     let counts = model.parameterCounts
@@ -103,9 +107,12 @@ public struct ModelCost: Sendable, Equatable {
     operationsPerToken =
       2 * Double(counts.matrices) + 4 * layers * Double(configuration.attention.queryWidth) * visible
       + 2 * head * scoredShare
+    let matrices =
+      held.map { Double($0.matrixByteCount(expertsPerToken: configuration.experts?.perToken ?? 0)) }
+      ?? 4 * Double(counts.matrices)
+    let headBytes = held.map { Double($0.head.byteCount) } ?? 4 * head
     // Sequences that are decoded together share one reading of the weights.
-    let weights =
-      4 * (Double(counts.matrices) + Double(counts.vectors) + head * scoredShare) / Double(test.parallel)
+    let weights = (matrices + 4 * Double(counts.vectors) + headBytes * scoredShare) / Double(test.parallel)
     let cache = layers * Double(cacheTypes.byteCount(configuration.attention)) * visible
     let passes = test.kind == .prompt ? (tokens / Double(chunk)).rounded(.up) / tokens : 1
     bytesPerToken = weights * passes + cache

@@ -45,8 +45,16 @@ extension TensorRecord {
       range.lowerBound % blockLength == 0 && range.count % blockLength == 0,
       "tensor \(name): \(range) is not whole blocks of \(blockLength)")
     try checkConvertible()
-    guard !range.isEmpty, let base = bytes.baseAddress else { return }
+    guard !range.isEmpty else { return }
     try file.checkLength()
+    convertFloats(range, into: destination)
+  }
+
+  /// The same for a caller that has looked: the type converts, the range lies within and is whole blocks, and the file has
+  /// its length.
+  package func convertFloats(_ range: Range<Int>, into destination: UnsafeMutablePointer<Float>) {
+    guard let base = bytes.baseAddress else { return }
+    let blockLength = type.elementsPerBlock
     // Safe: type and range are checked, so each leaf reads `range.count` elements within the file.
     let source = base + range.lowerBound / blockLength * type.bytesPerBlock
     switch type {
@@ -89,6 +97,19 @@ extension TensorRecord {
       for index in 0..<count where hasNonFinite(source + index * size, count: 1) { return start + index }
     }
     return nil
+  }
+
+  /// Whether a range of elements is free of NaN and ∞, told of the bytes as they are stored.
+  ///
+  /// - Precondition: as for `convertFloats`. For the exponent alone of a microscaling block, false may be too careful.
+  package func isFinite(_ range: Range<Int>) -> Bool {
+    guard let base = bytes.baseAddress else { return true }
+    let blockLength = type.elementsPerBlock
+    let source = base + range.lowerBound / blockLength * type.bytesPerBlock
+    if blockLength == 1 { return !hasNonFinite(source, count: range.count) }
+    return (0..<range.count / blockLength).allSatisfy {
+      BlockDecoding.isSurelyFinite(type, source + $0 * type.bytesPerBlock)
+    }
   }
 
   /// Refuses a tensor that holds NaN or ∞.

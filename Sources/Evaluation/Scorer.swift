@@ -79,21 +79,36 @@ public struct Scorer: Sendable {
 
   /// The perplexity of a text of any length, in windows that overlap.
   ///
-  /// Windows of `window` tokens begin `stride` tokens apart; each scores the tokens that no earlier one has
-  /// scored, so every token but the first is scored once, with at least `window − stride` tokens before it.
-  ///
   /// - Parameters:
   ///   - tokens: ids, at least 2.
   ///   - byteCount: bytes of the text that they encode.
-  ///   - window: tokens that the model sees at once; by default its context.
-  ///   - stride: tokens from one window to the next; by default half a window.
-  ///   - onProgress: receives the number of tokens scored, window by window; returns whether to go on.
+  ///   - window: as of `negativeLogLikelihoods(of:window:stride:onProgress:)`, like the others.
   /// - Returns: `nil` when `onProgress` ended it.
   /// - Throws: as `logProbabilities(of:)`.
   public func perplexity(
     of tokens: [Int], byteCount: Int, window: Int? = nil, stride: Int? = nil,
     onProgress: (Int) -> Bool = { _ in true }
   ) throws -> Perplexity? {
+    try negativeLogLikelihoods(of: tokens, window: window, stride: stride, onProgress: onProgress).map {
+      Perplexity(negativeLogLikelihoods: $0, byteCount: byteCount)
+    }
+  }
+
+  /// −log p(x_t | context) in nats for every token but the first of a text of any length.
+  ///
+  /// Windows of `window` tokens begin `stride` tokens apart; each scores the tokens that no earlier one has
+  /// scored, so every token but the first is scored once, with at least `window − stride` tokens before it.
+  ///
+  /// - Parameters:
+  ///   - tokens: T ids, at least 2.
+  ///   - window: tokens that the model sees at once; by default its context.
+  ///   - stride: tokens from one window to the next; by default half a window.
+  ///   - onProgress: receives the number of tokens scored, window by window; returns whether to go on.
+  /// - Returns: (T − 1); `nil` when `onProgress` ended it.
+  /// - Throws: as `logProbabilities(of:)`.
+  public func negativeLogLikelihoods(
+    of tokens: [Int], window: Int? = nil, stride: Int? = nil, onProgress: (Int) -> Bool = { _ in true }
+  ) throws -> [Double]? {
     guard tokens.count > 1 else { throw ScoringError.tooShort(tokens: tokens.count) }
     let context = decoder.configuration.contextLength
     let window = window ?? context
@@ -117,7 +132,7 @@ public struct Scorer: Sendable {
       guard onProgress(values.count) else { return nil }
       start += stride
     }
-    return Perplexity(negativeLogLikelihoods: values.map { -$0 }, byteCount: byteCount)
+    return values.map { -$0 }
   }
 
   private func makeSession(capacity: Int) throws -> InferenceSession {

@@ -35,16 +35,26 @@ public struct LanguageModel: Sendable {
   ///
   /// - Parameters:
   ///   - folder: holds `config.json`, safetensors, and usually a tokeniser and `generation_config.json`.
+  ///   - adapter: a folder of an adapter, whose changes are merged into the weights; tokeniser, chat template and
+  ///     generation settings count from there where it has them.
   ///   - engine: what computes; by default OpenBLAS with a thread per core.
+  ///   - format: how matrices are held; by default as the files have them.
   /// - Throws: an error that names the file, the field or tensor, and the fix.
-  public static func load(from folder: String, engine: (any ComputeEngine)? = nil) throws -> LanguageModel {
-    let decoder = try Decoder.load(from: folder)
+  public static func load(
+    from folder: String, adapter: String? = nil, engine: (any ComputeEngine)? = nil,
+    format: WeightFormat = .asStored
+  ) throws -> LanguageModel {
+    let engine = engine ?? BLASEngine()
+    let decoder = try Decoder.load(
+      from: folder, adapter: adapter, format: format, threadCount: engine.threadCount)
+    let vocabulary = [adapter, folder].compactMap { $0 }.first { Tokenizer.exists(in: $0) }
+    let settings = adapter.flatMap { fileExists($0 + "/generation_config.json") ? $0 : nil } ?? folder
     return LanguageModel(
-      folder: folder, decoder: decoder,
-      tokenizer: Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder) : nil,
-      generationConfiguration: try generationConfiguration(in: folder, decoder: decoder.configuration),
-      chatTemplates: try ChatTemplateSet.load(from: folder),
-      engine: engine ?? BLASEngine())
+      folder: folder, decoder: decoder, tokenizer: try vocabulary.map { try Tokenizer.load(from: $0) },
+      generationConfiguration: try generationConfiguration(in: settings, decoder: decoder.configuration),
+      chatTemplates: try adapter.flatMap { try ChatTemplateSet.load(from: $0) }
+        ?? ChatTemplateSet.load(from: folder),
+      engine: engine)
   }
 
   /// What the folder says about generating: `generation_config.json` alone where there is one, else `config.json`.

@@ -16,13 +16,15 @@ public enum ModelConversion {
   ///   - path: the file; replaced only when all is written.
   ///   - type: how matrices are encoded.
   ///   - includesVocabulary: whether the tokeniser and the chat template go in.
+  ///   - quantized: matrices that are in blocks already, of `ModelQuantizer`.
   /// - Returns: what llama.cpp will not do as the model does, one line each.
   /// - Throws: `GGUFExportError` for a model that GGUF cannot express; otherwise an error that names the file and
   ///   the field or tensor.
   public static func writeGGUF(
-    from model: String, to path: String, as type: GGUFExport.OutputType, includesVocabulary: Bool = true
+    from model: String, to path: String, as type: GGUFExport.OutputType, includesVocabulary: Bool = true,
+    quantized: ModelQuantizer.Result? = nil
   ) throws -> [String] {
-    let export = try GGUFExport(model: model)
+    let export = try GGUFExport(model: model, quantized: quantized)
     var metadata: [(key: String, value: GGUFValue)] = []
     var notes = export.notes
     var name = model.split(separator: "/").last.map(String.init) ?? "model"
@@ -57,20 +59,29 @@ public enum ModelConversion {
   ///   - model: a folder in Hugging Face's layout, or a GGUF file.
   ///   - folder: made if it is not there.
   ///   - type: of all tensors.
+  ///   - adapter: a folder of an adapter, whose changes are merged into the weights; what stands beside the weights
+  ///     is taken from there where it has it.
   /// - Returns: what could not be taken over, one line each.
   /// - Throws: an error that names the file and the field or tensor.
   public static func writeFolder(
-    from model: String, to folder: String, as type: CheckpointExport.OutputType
+    from model: String, to folder: String, as type: CheckpointExport.OutputType, adapter: String? = nil
   ) throws -> [String] {
-    try CheckpointExport.write(model: model, to: folder, as: type)
+    try CheckpointExport.write(model: model, to: folder, as: type, adapter: adapter)
+    var notes: [String] = []
     if GGUFFile.recognises(model) {
-      return try writeTokenizer(of: GGUFFile(path: model).metadata, to: folder)
+      notes = try writeTokenizer(of: GGUFFile(path: model).metadata, to: folder)
+    } else {
+      try copyCompanions(of: model, to: folder)
     }
+    if let adapter { try copyCompanions(of: adapter, to: folder) }
+    return notes
+  }
+
+  private static func copyCompanions(of model: String, to folder: String) throws {
     for name in try folderEntries(model) where isCompanion(name) && !folderExists(joined(model, name)) {
       let bytes = try readFile(joined(model, name), acceptingPipes: false)
       try bytes.withUnsafeBytes { try AtomicFile.write($0, to: joined(folder, name)) }
     }
-    return []
   }
 
   // MARK: To GGUF

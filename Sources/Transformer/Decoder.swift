@@ -30,15 +30,35 @@ public final class Decoder: Sendable {
   /// Loads a model: a folder in Hugging Face's layout (`config.json` and safetensors, single or sharded), or a
   /// GGUF file.
   ///
-  /// - Throws: `ConfigurationError`, `DecoderError` or an error of `Checkpoints` that names file and field;
-  ///   nothing is guessed and nothing is left out.
-  public static func load(from path: String) throws -> Decoder {
-    let (description, source) = try openModel(path)
+  /// - Parameters:
+  ///   - path: the folder or file.
+  ///   - adapter: a folder in PEFT's layout whose changes are merged into the weights.
+  ///   - format: how matrices are held; by default as the files have them.
+  ///   - threadCount: threads that pack them, where they are packed.
+  /// - Throws: `ConfigurationError`, `DecoderError`, `AdapterError` or an error of `Checkpoints` that names file and
+  ///   field; nothing is guessed and nothing is left out.
+  public static func load(
+    from path: String, adapter: String? = nil, format: WeightFormat = .asStored,
+    threadCount: Int = WorkerPool.defaultThreadCount()
+  ) throws -> Decoder {
+    let (description, source) = try openModel(path, adapter: adapter)
     try description.refuseUnknownSettings()
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: source)
     return Decoder(
-      configuration: description.configuration, weights: try loader.load(),
+      configuration: description.configuration,
+      weights: try loader.load(format, threadCount: threadCount),
       unknownConfigurationFields: description.unknownFields)
+  }
+
+  /// Bytes that a model's weights will take in a format, from its headers alone.
+  ///
+  /// - Throws: what `load` throws for tensors that are missing or of the wrong shape.
+  public static func weightByteCount(of path: String, format: WeightFormat = .asStored) throws -> Int {
+    let (description, source) = try openModel(path)
+    let loader = WeightLoader(
+      family: description.family, configuration: description.configuration, source: source)
+    try loader.check()
+    return try loader.byteCount(format)
   }
 }

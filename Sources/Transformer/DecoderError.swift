@@ -10,6 +10,8 @@ public enum DecoderError: Error, Equatable, CustomStringConvertible {
   case unexpectedTensors(path: String, names: [String])
   /// A tensor does not have the shape that the configuration calls for.
   case wrongShape(path: String, name: String, shape: [Int], expected: [Int])
+  /// A tensor holds a number that the type asked for cannot.
+  case beyondType(path: String, name: String, type: String)
   /// A token id that the model does not have.
   case tokenOutOfRange(token: Int, vocabularySize: Int)
   /// A sequence that the model or its cache cannot hold.
@@ -35,6 +37,8 @@ public enum DecoderError: Error, Equatable, CustomStringConvertible {
         + " unknown to this model; config.json and the weights must come from the same model"
     case .wrongShape(let path, let name, let shape, let expected):
       "\(path): tensor \(name) has shape \(shape), config.json calls for \(expected)"
+    case .beyondType(let path, let name, let type):
+      "\(path): tensor \(name) holds a number that is beyond \(type); use --dtype bf16 or f32"
     case .tokenOutOfRange(let token, let vocabularySize):
       "token id \(token) is out of range; the model has ids 0 to \(vocabularySize - 1)"
     case .contextExceeded(let length, let capacity):

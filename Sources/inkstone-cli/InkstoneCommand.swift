@@ -9,24 +9,25 @@ struct InkstoneCommand: AsyncParsableCommand {
     abstract: "Generate text with a GPT on an ordinary CPU.",
     discussion: """
       Examples:
-        inkstone -m MODEL "人工智能是" --max-length 50 --num-beams 5 \\
+        inkstone "人工智能是" --max-length 50 --num-beams 5 \\
           --no-repeat-ngram-size 2 --early-stopping
         inkstone -m MODEL "Once upon a time" -n 100 --temp 0.8 --seed 7
-        echo "人工智能是" | inkstone -m MODEL --json
+        echo "人工智能是" | inkstone --json
         inkstone chat -m MODEL --system "Answer briefly."
         inkstone verify -m MODEL MODEL/reference
         inkstone doctor
 
-      MODEL is a folder in Hugging Face's layout; INKSTONE_MODEL names the one to
-      use when -m is not given.
+      MODEL is a folder in Hugging Face's layout, a GGUF file, or the name of a
+      bundled model; without -m it is INKSTONE_MODEL, then \(BundledModels.standardName).
       Exit status: 0 done, 1 a check failed, 2 bad use or input, 130 interrupted.
       """,
     version: versionText,
     subcommands: [
       GenerateCommand.self, ChatCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
-      DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, VerifyCommand.self,
-      TrainCommand.self, ReportCommand.self, BenchCommand.self, DoctorCommand.self, TokenizerCommand.self,
-      DataCommand.self,
+      DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, QuantizeCommand.self, VerifyCommand.self,
+      EvalCommand.self, TrainCommand.self, FinetuneCommand.self, FuseCommand.self, ReportCommand.self,
+      BenchCommand.self, DoctorCommand.self, TokenizerCommand.self, DataCommand.self,
+      CompletionCommand.self, ManualCommand.self,
     ],
     defaultSubcommand: GenerateCommand.self)
 
@@ -51,6 +52,8 @@ struct InkstoneCommand: AsyncParsableCommand {
     StandardStreams.ignoreClosedPipes()
     let arguments = ArgumentNormalization.normalize(Array(CommandLine.arguments.dropFirst()))
     do {
+      // Alone at a terminal, somebody wants to know what to do; in a pipe there is a prompt to come.
+      if arguments.isEmpty, StandardStreams.isInputTerminal { return try Welcome.show() }
       var command = try parseAsRoot(arguments)
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()

@@ -162,4 +162,51 @@ import _TestSupport
       }
     }
   }
+
+  /// Blocks of 256 against the steps of their scales, and where numbers end.
+  @Test(arguments: [TensorType.q4_k, .q5_k, .q6_k])
+  func superblocksRoundToTheirSteps(type: TensorType) throws {
+    func round(_ values: [Float]) -> (values: [Float], overflow: Int?) {
+      var bytes = [UInt8](repeating: 0xAA, count: type.byteCount(elements: values.count)!)
+      let overflow = values.withUnsafeBufferPointer { source in
+        bytes.withUnsafeMutableBytes { BlockEncoding.encode(type, source, into: $0) }
+      }
+      var result = [Float](repeating: 0, count: values.count)
+      bytes.withUnsafeBytes {
+        BlockEncoding.decode(type, $0.baseAddress!, into: &result, blocks: values.count / 256)
+      }
+      return (result, overflow)
+    }
+    let levels: Float = type == .q4_k ? 15 : type == .q5_k ? 31 : 63
+    var random = SeededGenerator(seed: 21)
+    for scale in [Float(1), 1e-3, 100] {
+      let values = (0..<512).map { _ in Float.random(in: -scale...scale, using: &random) }
+      let (result, overflow) = round(values)
+      #expect(overflow == nil)
+      // Half a step of the group, and what its own scale and minimum lose by having 6 bits (8 in q6_K).
+      let step = 2 * scale / levels
+      for (value, rounded) in zip(values, result) {
+        #expect(
+          abs(value - rounded) <= step * 0.75 + 2 * scale / 63 / 2 + scale * 1e-3, "\(type) at \(scale)")
+      }
+      let squares = zip(values, result).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+      #expect(
+        (squares / 512).squareRoot() < step * 0.36, "\(type): \((squares / 512).squareRoot() / step) steps")
+    }
+    #expect(round([Float](repeating: 0, count: 256)).values == [Float](repeating: 0, count: 256))
+    for value: Float in [0.5, -0.5] {
+      let constant = round([Float](repeating: value, count: 256)).values
+      #expect(constant.allSatisfy { abs($0 - value) < 0.02 })
+    }
+    for tiny: Float in [1e-38, 1e-30, .leastNonzeroMagnitude] {
+      #expect(round((0..<256).map { Float($0 - 128) * tiny }).values.allSatisfy { $0.magnitude < 1e-25 })
+    }
+    for huge: Float in [3e38, 2e9] {
+      var values = [Float](repeating: 1, count: 512)
+      values[300] = huge
+      let (result, overflow) = round(values)
+      #expect(overflow == 256)
+      #expect(result[..<256].allSatisfy { $0.isFinite })
+    }
+  }
 }

@@ -33,6 +33,7 @@ import Testing
       (["--prompt-ids", "1,x"], ["--prompt-ids", "x"]),
       (["--prompt-ids", ""], ["prompt"]),
       (["--prompt-ids", "1", "--threads", "0"], ["--threads"]),
+      (["--prompt-ids", "1", "--dtype", "q3_K"], ["--dtype", "q3_K", "q4_K"]),
       (["--prompt-ids", "1", "--ctx-size", "0"], ["--ctx-size"]),
       (["--prompt-ids", "1", "--ctx-size", "1"], ["context"]),
       (["--prompt-ids", "1", "--generation-config", "/nonexistent/g.json"], ["/nonexistent/g.json"]),
@@ -44,13 +45,31 @@ import Testing
     try expectRefusal(["generate", "-m", CommandRunner.plain] + flags, naming: words)
   }
 
+  @Test(
+    arguments: [
+      (["--dtype", "q3_K"], ["--dtype", "q3_K"]),
+      (["--dtype", "q4_K", "--gptq", "--calibration", "x.txt"], ["--gptq", "q4_0", "q4_K"]),
+      (["--dtype", "q4_0", "--gptq"], ["--calibration"]),
+      (["--dtype", "q4_0", "--calibration", "x.txt"], ["--gptq"]),
+      (["--dtype", "q4_0", "--format", "safetensors"], ["safetensors", "q4_0"]),
+      (["--dtype", "q4_0", "--gptq", "--calibration", "/nonexistent/x.txt"], ["/nonexistent/x.txt"]),
+      (["--dtype", "q4_0", "--evaluate", "/nonexistent/x.txt"], ["/nonexistent/x.txt"]),
+      (["--dtype", "q4_0", "--calibration-tokens", "3"], ["--calibration-tokens", "3"]),
+    ] as [([String], [String])])
+  func refusesToQuantize(flags: [String], words: [String]) throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      try expectRefusal(
+        ["quantize", "-m", CommandRunner.plain, "-o", "\(folder)/out.gguf"] + flags, naming: words)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+    }
+  }
+
   @Test func aPromptLongerThanTheContext() throws {
     let ids = [String](repeating: "1", count: 500).joined(separator: ",")
     try expectRefusal(["generate", "-m", CommandRunner.plain, "--prompt-ids", ids], naming: ["500", "48"])
   }
 
   @Test func models() throws {
-    try expectRefusal(["generate", "--prompt-ids", "1"], naming: ["-m", "INKSTONE_MODEL"])
     try expectRefusal(
       ["generate", "-m", "/nonexistent", "--prompt-ids", "1"], naming: ["/nonexistent/config.json"])
     try CommandRunner.withTemporaryFolder { folder in
@@ -69,6 +88,24 @@ import Testing
       try expectRefusal(["inspect", "-m", folder], naming: ["config.json", "deep"])
       try write("config.json", "")
       try expectRefusal(["inspect", "-m", folder], naming: ["config.json"])
+    }
+  }
+
+  /// A file that is given as a model, and is none.
+  @Test(
+    arguments: [
+      ("a.gguf", "", ["a.gguf", "empty"]), ("b.gguf", "GGML", ["b.gguf", "GGUF"]),
+      ("c.bin", "anything", ["c.bin", "GGUF"]),
+      ("d.safetensors", "\u{2}\0\0\0\0\0\0\0{}", ["d.safetensors", "folder"]),
+      ("e.gguf", "version https://git-lfs.github.com/spec/v1\n", ["e.gguf", "git lfs pull"]),
+    ] as [(String, String, [String])])
+  func modelFiles(name: String, contents: String, words: [String]) throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      let path = folder + "/" + name
+      try Data(contents.utf8).write(to: URL(filePath: path))
+      for command in [["generate", "--prompt-ids", "1"], ["inspect"]] {
+        try expectRefusal(command + ["-m", path], naming: words)
+      }
     }
   }
 
@@ -115,6 +152,10 @@ import Testing
       try refuse(
         ["-m", CommandRunner.plain, "-o", CommandRunner.plain], naming: ["config.json", "empty folder"])
       try Data("GGUF".utf8).write(to: URL(filePath: folder + "/short.gguf"))
+      try refuse(["-m", CommandRunner.plain, "-o", folder + "/short.gguf/x"], naming: ["short.gguf/x"])
+      try Data().write(to: URL(filePath: folder + "/file"))
+      try refuse(["-m", CommandRunner.plain, "-o", folder + "/file"], naming: ["/file", ".gguf"])
+      try FileManager.default.removeItem(atPath: folder + "/file")
       try refuse(["-m", folder + "/short.gguf", "-o", folder + "/new"], naming: ["short.gguf"])
       #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["short.gguf"])
     }

@@ -32,7 +32,8 @@ enum CommandRunner {
   }()
 
   static func run(
-    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:], output: FileHandle? = nil
+    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:], output: FileHandle? = nil,
+    executable: URL = executable
   ) throws -> Outcome {
     let process = Process()
     process.executableURL = executable

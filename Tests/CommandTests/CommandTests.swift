@@ -134,23 +134,4 @@ import Testing
     let pinned = try CommandRunner.run(["doctor"], environment: ["OPENBLAS_CORETYPE": "Haswell"])
     #expect(pinned.output.contains("unset OPENBLAS_CORETYPE"))
   }
-
-  @Test(arguments: [
-    [], ["generate"], ["score"], ["perplexity"], ["tokenize"], ["detokenize"], ["inspect"], ["verify"],
-    ["doctor"],
-  ])
-  func helpBeginsWithExamples(command: [String]) throws {
-    for flag in ["-h", "--help"] {
-      let outcome = try CommandRunner.run(command + [flag])
-      #expect(outcome.status == 0)
-      #expect(
-        outcome.output.split(separator: "\n").prefix(3).contains { $0.hasPrefix("Examples:") }, "\(command)")
-    }
-  }
-
-  @Test func versionNamesWhatIsInUse() throws {
-    let outcome = try CommandRunner.run(["--version"])
-    #expect(outcome.status == 0)
-    #expect(outcome.output.contains("OpenBLAS") && outcome.output.contains("core type"))
-  }
 }

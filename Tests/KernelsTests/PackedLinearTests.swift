@@ -13,6 +13,7 @@ extension WeightType {
     case .q4_0: .q4_0
     case .q5_0: .q5_0
     case .q4_K: .q4_k
+    case .q5_K: .q5_k
     case .q6_K: .q6_k
     }
   }
@@ -39,7 +40,7 @@ private struct StoredMatrix {
         bytes[block * type.bytesPerBlock + offset + 1] = UInt8(truncatingIfNeeded: bits >> 8)
       }
       half(type == .q6_K ? 208 : 0, random.float() * 0.1)
-      if type == .q4_K { half(2, random.float() * 0.1) }
+      if type == .q4_K || type == .q5_K { half(2, random.float() * 0.1) }
     }
     self.type = type
     self.outputs = outputs
@@ -132,9 +133,10 @@ private func run(
                 for input in 0..<inputs {
                   let weight = stored.values[output * inputs + input]
                   sum += Double(source[input]) * Double(weight)
-                  // An element with a minimum is a difference of two that are larger: at most 0.1·63·15 and 0.1·63.
+                  // An element with a minimum is a difference of two that are larger: at most 0.1·63·15 (31) and 0.1·63.
                   magnitude +=
-                    Double(source[input].magnitude) * (type == .q4_K ? 100 : Double(weight.magnitude))
+                    Double(source[input].magnitude)
+                    * (type == .q4_K ? 100 : type == .q5_K ? 200 : Double(weight.magnitude))
                 }
                 if case .activate = epilogue { sum = max(sum, 0) }
                 let error = abs(Double(result[output]) - sum)

@@ -41,6 +41,34 @@ let referenceFolder = #filePath.split(separator: "/").dropLast(2).reduce("") { "
     }
   }
 
+  /// With operands in bfloat16, gradients point where those of single precision do, whatever the number of threads.
+  @Test(arguments: ["gpt2-plain", "llama-linear", "qwen3-query-key-norm"])
+  func roundedGradientsStayNear(name: String) throws {
+    let results = try [(ProductPrecision.f32, 2), (.bf16, 1), (.bf16, 3)].map { precision, count in
+      let model = try TrainableModel(folder: referenceFolder + "/Fixtures/" + name)
+      let pass = try TrainingPass(
+        model.decoder, model.parameters, precision: precision, pool: WorkerPool(threadCount: count))
+      let size = model.decoder.configuration.vocabularySize
+      // Rows enough for a product of many rows.
+      let batch = TokenBatch(
+        sequences: (0..<8).map { row in (0..<13).map { (row * 31 + $0 * 7) % size } })
+      let loss = try pass.run(batch, targetCount: batch.targetCount) / Double(batch.targetCount)
+      return (loss: loss, gradients: [Float](model.parameters.gradients.elements))
+    }
+    let (exact, rounded, threaded) = (results[0], results[1], results[2])
+    #expect(abs(rounded.loss - exact.loss) <= 0.01 * exact.loss)
+    #expect(rounded.loss == threaded.loss && rounded.gradients == threaded.gradients)
+    #expect(rounded.gradients != exact.gradients, "nothing was rounded")
+    func product(_ a: [Float], _ b: [Float]) -> Double {
+      zip(a, b).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+    }
+    let cosine =
+      product(exact.gradients, rounded.gradients)
+      / (product(exact.gradients, exact.gradients) * product(rounded.gradients, rounded.gradients))
+      .squareRoot()
+    #expect(cosine > 0.999, "\(cosine)")
+  }
+
   /// Dropout draws the same mask forwards and backwards: gradients follow differences of the loss.
   @Test(arguments: ["gpt2-plain", "llama-linear"])
   func gradientsFollowTheLossWithDropout(name: String) throws {

@@ -18,9 +18,6 @@ public struct ModelReport: Sendable {
       self.path = path
       self.parameterCount = parameterCount
     }
-
-    /// Bytes of the weights as they are computed with.
-    public var byteCount: Int { 4 * parameterCount }
   }
 
   /// How results are written.
@@ -62,8 +59,9 @@ public struct ModelReport: Sendable {
       measurements.map { measurement in
         let rates = SampleStatistics(measurement.sampleRates)
         return [
-          model.name, byteText(model.byteCount), fixed(Double(model.parameterCount) / 1e6, 2) + " M",
-          measurement.engine, "f32", "\(measurement.threadCount)", measurement.test.name,
+          model.name, byteText(measurement.weightByteCount),
+          fixed(Double(model.parameterCount) / 1e6, 2) + " M",
+          measurement.engine, measurement.weightType, "\(measurement.threadCount)", measurement.test.name,
           "\(fixed(rates?.mean ?? 0, 2)) ± \(fixed(rates?.standardDeviation ?? 0, 2))",
           fixed(measurement.limit, 1), measurement.fractionOfLimit.map { percent($0.median) } ?? "",
         ]
@@ -96,10 +94,10 @@ public struct ModelReport: Sendable {
         "backends": "BLAS",
         "blas_core": .string(machine.coreType),
         "engine": .string(measurement.engine),
-        "dtype": "f32",
+        "dtype": .string(measurement.weightType),
         "model_filename": .string(model.path),
         "model_type": .string(model.name),
-        "model_size": .integer(model.byteCount),
+        "model_size": .integer(measurement.weightByteCount),
         "model_n_params": .integer(model.parameterCount),
         "n_batch": .integer(measurement.chunk),
         "n_ubatch": .integer(measurement.chunk),

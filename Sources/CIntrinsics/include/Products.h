@@ -140,3 +140,62 @@ INK_INLINE unsigned ink_largest_lane16(ink_word16 a) { return __builtin_reduce_m
 
 /// The larger of two lanes.
 INK_INLINE ink_word16 ink_larger16(ink_word16 a, ink_word16 b) { return __builtin_elementwise_max(a, b); }
+
+/// Floats rounded to bfloat16 (to nearest, ties to even), two to a word: `low` in the lower halves, `high` in the upper ones.
+/// The instruction takes subnormals as 0.
+INK_INLINE ink_word16 ink_round_to_bfloat16_pairs(ink_float16 low, ink_float16 high) {
+#if defined(__AVX512BF16__)
+  typedef uint16_t ink_short32 __attribute__((ext_vector_type(32)));
+  const ink_short32 interleaved = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                   8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return (ink_word16)_mm512_permutexvar_epi16(
+      (__m512i)interleaved, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+#else
+  ink_word16 l = (ink_word16)low, h = (ink_word16)high;
+  // What is added carries into the exponent of no number but into the sign of a NaN, which is made quiet instead.
+  ink_word16 lnan = (ink_word16)(low != low), hnan = (ink_word16)(high != high);
+  l = ((l + (0x7FFFu + (l >> 16 & 1u))) & ~lnan) | ((l | 0x400000u) & lnan);
+  h = ((h + (0x7FFFu + (h >> 16 & 1u))) & ~hnan) | ((h | 0x400000u) & hnan);
+  return l >> 16 | (h & 0xFFFF0000u);
+#endif
+}
+
+/// Sixteen pairs that follow one another, rounded to bfloat16: element 2i in the lower half of word i, 2i + 1 in the upper one.
+INK_INLINE ink_word16 ink_round_32_to_bfloat16(const float *source) {
+  ink_float16 a, b;
+  memcpy(&a, source, 64);
+  memcpy(&b, source + 16, 64);
+#if defined(__AVX512BF16__)
+  return (ink_word16)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+#else
+  ink_float16 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  ink_float16 odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return ink_round_to_bfloat16_pairs(even, odd);
+#endif
+}
+
+/// Transposes sixteen rows of sixteen words in place: `words` is (16, 16), contiguous.
+INK_INLINE void ink_transpose_words16(void *words) {
+  ink_word16 r[16], t[16];
+  memcpy(r, words, sizeof r);
+  // Each stage exchanges bit s of a word's column with bit s of its row.
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+    t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+  }
+  for (int i = 0; i < 16; i++) {
+    if (i & 2) continue;
+    r[i] = __builtin_shufflevector(t[i], t[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+    r[i + 2] = __builtin_shufflevector(t[i], t[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  }
+  for (int i = 0; i < 16; i++) {
+    if (i & 4) continue;
+    t[i] = __builtin_shufflevector(r[i], r[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+    t[i + 4] = __builtin_shufflevector(r[i], r[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+  }
+  for (int i = 0; i < 8; i++) {
+    r[i] = __builtin_shufflevector(t[i], t[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    r[i + 8] = __builtin_shufflevector(t[i], t[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  }
+  memcpy(words, r, sizeof r);
+}

@@ -1,8 +1,10 @@
-/// Numbers as files store them: halves, and GGML's simple quantised blocks, bit for bit those of
-/// `gguf.quants.quantize` of gguf-py 0.19.
+/// Numbers as files store them: halves, GGML's simple quantised blocks, bit for bit those of `gguf.quants.quantize` of
+/// gguf-py 0.19, and its blocks of 256 by the steps of llama.cpp's reference.
 public enum BlockEncoding {
   /// The types that `encode` writes.
-  public static let types: [TensorType] = [.f64, .f32, .f16, .bf16, .q8_0, .q4_0, .q4_1, .q5_0, .q5_1]
+  public static let types: [TensorType] = [
+    .f64, .f32, .f16, .bf16, .q8_0, .q4_0, .q4_1, .q5_0, .q5_1, .q4_k, .q5_k, .q6_k,
+  ]
 
   /// Encodes numbers.
   ///
@@ -31,23 +33,37 @@ public enum BlockEncoding {
     case .f32: to.copyMemory(from: from, byteCount: destination.count)
     case .f16: return narrowFloat16(from, to, blocks)
     case .bf16: narrowBFloat16(from, to, blocks)
-    case .q8_0: return each(from, to, blocks, 34, q8_0)
+    case .q8_0: return each(from, to, blocks, 34, 32, q8_0)
     case .q4_0: return each(from, to, blocks, 18) { symmetric($0, $1, bits: 4) }
     case .q5_0: return each(from, to, blocks, 22) { symmetric($0, $1, bits: 5) }
+    case .q4_k: return each(from, to, blocks, 144, 256) { affineSuperblock($0, $1, bits: 4) }
+    case .q5_k: return each(from, to, blocks, 176, 256) { affineSuperblock($0, $1, bits: 5) }
+    case .q6_k: return each(from, to, blocks, 210, 256, q6_k)
     case .q4_1: return each(from, to, blocks, 20) { affine($0, $1, bits: 4) }
     default: return each(from, to, blocks, 24) { affine($0, $1, bits: 5) }
     }
     return nil
   }
 
+  /// Decodes whole blocks of a quantised type.
+  ///
+  /// - Parameters:
+  ///   - source: (blocks), at any address.
+  ///   - destination: (blocks · elementsPerBlock).
+  package static func decode(
+    _ type: TensorType, _ source: UnsafeRawPointer, into destination: UnsafeMutablePointer<Float>, blocks: Int
+  ) {
+    BlockDecoding.decode(type, source, into: destination, blocks: blocks)
+  }
+
   @inline(__always)
   private static func each(
     _ source: UnsafePointer<Float>, _ destination: UnsafeMutableRawPointer, _ blocks: Int, _ byteCount: Int,
-    _ leaf: (UnsafePointer<Float>, UnsafeMutableRawPointer) -> Bool
+    _ length: Int = 32, _ leaf: (UnsafePointer<Float>, UnsafeMutableRawPointer) -> Bool
   ) -> Int? {
     var overflow: Int?
-    for block in 0..<blocks where !leaf(source + block * 32, destination + block * byteCount) {
-      overflow = overflow ?? block * 32
+    for block in 0..<blocks where !leaf(source + block * length, destination + block * byteCount) {
+      overflow = overflow ?? block * length
     }
     return overflow
   }

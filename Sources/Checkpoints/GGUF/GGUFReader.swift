@@ -58,6 +58,9 @@ struct GGUFReader {
     if bytes.starts(with: "<!".utf8) || bytes.starts(with: "<html".utf8) {
       return .foreign(format: "a web page", fix: "download the file itself")
     }
+    if bytes.count > 8, bytes[8] == UInt8(ascii: "{") {
+      return .foreign(format: "a safetensors file", fix: "give the folder that holds it and its config.json")
+    }
     return .foreign(format: "something that does not begin with 'GGUF'", fix: "check the path")
   }
 

@@ -1,7 +1,7 @@
 /// A 64-bit hash of bytes that is the same on every machine and in every version: it goes into files.
 ///
 /// Fast and well mixed, and no defence against somebody who looks for collisions.
-struct ContentHash {
+package struct ContentHash {
   private var state: UInt64
   private var tail: UInt64 = 0
   private var tailCount = 0
@@ -11,7 +11,7 @@ struct ContentHash {
   init(seed: UInt64 = 0) { state = ContentHash.mix(seed ^ 0x6A09_E667_F3BC_C908) }
 
   /// The hash of bytes in one piece.
-  static func of(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
+  package static func of(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
     var hash = ContentHash(seed: seed)
     hash.update(bytes)
     return hash.value

@@ -5,21 +5,23 @@
 ///   - weight: W, of y = x·Wᵀ + b.
 ///   - dX: (R, inputs); overlaps neither.
 ///   - accumulate: whether to add to `dX` instead of replacing it.
+///   - precision: what the operands are rounded to.
 /// - Complexity: 2·R·inputs·outputs operations, one GEMM per tile.
 package func linearBackwardInput(
-  _ dY: MatrixView, _ weight: LinearWeight, into dX: MutableMatrixView, accumulate: Bool, pool: WorkerPool
+  _ dY: MatrixView, _ weight: LinearWeight, into dX: MutableMatrixView, accumulate: Bool,
+  precision: ProductPrecision = .f32, pool: WorkerPool
 ) {
   checkExtents(dY, weight.inputs, weight.outputs, dX.readOnly)
-  let tiling = ProductTiling(m: dX.rows, n: dX.columns, k: dY.columns)
+  let tiling = ProductTiling(m: dX.rows, n: dX.columns, k: dY.columns, precision: precision)
   let outputMajor = weight.layout == .outputMajor
   pool.run(tiling.count) { task in
     let (rows, columns) = tiling.tile(task)
     let target = dX.rows(rows).columns(columns)
-    BLAS.multiply(
+    precision.multiply(
       transposeB: !outputMajor, m: rows.count, n: columns.count, k: weight.outputs,
       a: dY.row(rows.lowerBound), strideA: dY.rowStride,
       b: weight.values + columns.lowerBound * (outputMajor ? 1 : weight.outputs),
-      strideB: outputMajor ? weight.inputs : weight.outputs, beta: accumulate ? 1 : 0, c: target.base,
+      strideB: outputMajor ? weight.inputs : weight.outputs, accumulate: accumulate, c: target.base,
       strideC: target.rowStride)
   }
 }
@@ -31,22 +33,24 @@ package func linearBackwardInput(
 ///   - x: (R, inputs).
 ///   - layout: how dW is stored: (outputs, inputs) or (inputs, outputs).
 ///   - dWeight: dW; overlaps neither.
+///   - precision: what the operands are rounded to.
 /// - Complexity: 2·R·inputs·outputs operations, one GEMM per tile.
 package func linearBackwardWeight(
   _ dY: MatrixView, _ x: MatrixView, layout: LinearWeight.Layout, into dWeight: UnsafeMutablePointer<Float>,
-  pool: WorkerPool
+  precision: ProductPrecision = .f32, pool: WorkerPool
 ) {
   precondition(x.rows == dY.rows, "\(dY.rows) rows of gradients for \(x.rows) rows of inputs")
   // The rows of dW are columns of one operand, its columns those of the other.
   let (first, second) = layout == .outputMajor ? (dY, x) : (x, dY)
   guard dY.rows > 0 else { return }
-  let tiling = ProductTiling(m: first.columns, n: second.columns, k: dY.rows)
+  let tiling = ProductTiling(m: first.columns, n: second.columns, k: dY.rows, precision: precision)
   pool.run(tiling.count) { task in
     let (rows, columns) = tiling.tile(task)
-    BLAS.multiply(
+    precision.multiply(
       transposeA: true, m: rows.count, n: columns.count, k: dY.rows, a: first.base + rows.lowerBound,
-      strideA: first.rowStride, b: second.base + columns.lowerBound, strideB: second.rowStride, beta: 1,
-      c: dWeight + rows.lowerBound * second.columns + columns.lowerBound, strideC: second.columns)
+      strideA: first.rowStride, b: second.base + columns.lowerBound, strideB: second.rowStride,
+      accumulate: true, c: dWeight + rows.lowerBound * second.columns + columns.lowerBound,
+      strideC: second.columns)
   }
 }
 

@@ -12,12 +12,18 @@ struct ProductTiling {
   let rowBlocks: Int
   /// Tiles along the columns.
   let columnBlocks: Int
+  /// What the first column of a tile is a multiple of.
+  let columnStep: Int
 
   /// Cuts a product.
-  init(m: Int, n: Int, k: Int) {
+  ///
+  /// - Parameter precision: bfloat16 packs its operands itself, and wants tiles that are whole ones of its own.
+  init(m: Int, n: Int, k: Int, precision: ProductPrecision = .f32) {
     self.m = m
     self.n = n
-    var rows = max(1, (m + 255) / 256)
+    let height = precision == .f32 ? 256 : 512
+    columnStep = precision == .f32 ? 16 : BFloat16Product.tileColumns
+    var rows = max(1, (m + height - 1) / height)
     var columns = max(1, (n + 383) / 384)
     // Eight tasks keep a few threads busy, where each is worth the call: some two million operations.
     let wanted = min(8, m * n / 1_000_000 * k + m * n % 1_000_000 * k / 1_000_000)
@@ -44,7 +50,7 @@ struct ProductTiling {
     let (column, row) = task.quotientAndRemainder(dividingBy: rowBlocks)
     return (
       ProductTiling.part(row, of: rowBlocks, count: m, step: 16),
-      ProductTiling.part(column, of: columnBlocks, count: n, step: 16)
+      ProductTiling.part(column, of: columnBlocks, count: n, step: columnStep)
     )
   }
 

@@ -10,6 +10,7 @@ public final class BLASEngine: ComputeEngine {
   private let pool: WorkerPool
   /// The threads of passes of many rows: a prompt uses more of them well than a memory can feed in decoding.
   private let batchPool: WorkerPool
+  private let precision: ProductPrecision
   private let scratch = ScratchMemory()
 
   /// Starts the threads.
@@ -22,15 +23,20 @@ public final class BLASEngine: ComputeEngine {
     self.init(
       pool: pool,
       batchPool: batchThreadCount == nil || batchThreadCount == threadCount
-        ? pool : WorkerPool(threadCount: batchThreadCount!))
+        ? pool : WorkerPool(threadCount: batchThreadCount!), precision: .f32)
   }
 
   /// Computes with the threads of a pool that exists.
-  public convenience init(pool: WorkerPool) { self.init(pool: pool, batchPool: pool) }
+  ///
+  /// - Parameter precision: what the operands of products of many rows with matrices of floats are rounded to.
+  public convenience init(pool: WorkerPool, precision: ProductPrecision = .f32) {
+    self.init(pool: pool, batchPool: pool, precision: precision)
+  }
 
-  private init(pool: WorkerPool, batchPool: WorkerPool) {
+  private init(pool: WorkerPool, batchPool: WorkerPool, precision: ProductPrecision) {
     self.pool = pool
     self.batchPool = batchPool
+    self.precision = precision
   }
 
   /// The threads for a pass of some rows.
@@ -85,6 +91,7 @@ public final class BLASEngine: ComputeEngine {
       case .inputMajor: return fewRowsInputMajor(x, weight, into: y, epilogue: epilogue)
       }
     }
+    if precision != .f32 { return linearRounded(x, weight, into: y, epilogue: epilogue) }
     let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
     let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
     let bands = (weight.outputs + tile.columns - 1) / tile.columns
@@ -100,6 +107,24 @@ public final class BLASEngine: ComputeEngine {
         strideA: x.rowStride,
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
         strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
+        strideC: out.rowStride)
+      finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
+    }
+  }
+
+  /// The same with operands that are rounded first, whose products are this engine's own.
+  private func linearRounded(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    let tiling = ProductTiling(m: x.rows, n: weight.outputs, k: weight.inputs, precision: precision)
+    let outputMajor = weight.layout == .outputMajor
+    pool.run(tiling.count) { task in
+      let (rows, columns) = tiling.tile(task)
+      let out = y.columns(columns).rows(rows)
+      precision.multiply(
+        transposeB: outputMajor, m: rows.count, n: columns.count, k: weight.inputs, a: x.row(rows.lowerBound),
+        strideA: x.rowStride, b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
+        strideB: outputMajor ? weight.inputs : weight.outputs, accumulate: epilogue == .add, c: out.base,
         strideC: out.rowStride)
       finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
     }

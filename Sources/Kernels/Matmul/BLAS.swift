@@ -46,9 +46,12 @@ public enum BLAS {
 
   /// Runs a call of the library, one at a time where it cannot bear two.
   @inline(__always)
-  private static func call(_ body: () -> Void) {
+  static func call(_ body: () -> Void) {
     if singleThreaded { body() } else { serialLock.withLock { _ in body() } }
   }
+
+  /// Runs a call of LAPACK, which calls this library, on the calling thread.
+  static func onThisThread(_ body: () -> Void) { call(body) }
 
   /// Lends the library its own threads for some calls, to compare its way of sharing out work with ours.
   ///

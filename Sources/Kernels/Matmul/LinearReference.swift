@@ -1,6 +1,6 @@
 /// y = x·Wᵀ + b, or y += x·Wᵀ + b, as three nested loops: the naive twin of `BLASEngine.linear`.
 ///
-/// A packed matrix is turned into floats first; activations stay as they are.
+/// The rows of a packed matrix are turned into floats one by one; activations stay as they are.
 ///
 /// - Parameters:
 ///   - x: (R, inputs).
@@ -8,15 +8,17 @@
 ///   - accumulate: whether to add to `y`.
 func linearReference(_ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, accumulate: Bool) {
   if case .packed(let packed) = weight.storage {
-    let values = UnsafeMutablePointer<Float>.allocate(capacity: weight.outputs * weight.inputs)
-    defer { values.deallocate() }
-    for output in 0..<weight.outputs { packed.copyRow(output, into: values + output * weight.inputs) }
-    return linearReference(
-      x,
-      LinearWeight(
-        values: values, bias: weight.bias, inputs: weight.inputs, outputs: weight.outputs,
-        layout: .outputMajor
-      ), into: y, accumulate: accumulate)
+    var values = [Float](repeating: 0, count: weight.inputs)
+    for output in 0..<weight.outputs {
+      packed.copyRow(output, into: &values)
+      for row in 0..<x.rows {
+        var sum: Float = 0
+        for input in 0..<weight.inputs { sum += x.row(row)[input] * values[input] }
+        if let bias = weight.bias { sum += bias[output] }
+        y.row(row)[output] = accumulate ? y.row(row)[output] + sum : sum
+      }
+    }
+    return
   }
   let (stepInput, stepOutput) =
     weight.layout == .outputMajor ? (1, weight.inputs) : (weight.outputs, 1)

@@ -36,6 +36,14 @@ public struct LinearWeight: @unchecked Sendable {
     return values
   }
 
+  /// Bytes of the matrix in memory.
+  public var byteCount: Int {
+    switch storage {
+    case .floats: inputs * outputs * MemoryLayout<Float>.stride
+    case .packed(let packed): packed.byteCount
+    }
+  }
+
   /// The order of the matrix; a packed one reads as (outputs, inputs).
   public var layout: Layout {
     guard case .floats(_, let layout) = storage else { return .outputMajor }

@@ -2,7 +2,7 @@
 ///
 /// Outputs stand in tiles of 32. A tile is one stream of units, each the blocks of its 32 outputs over the same inputs: first
 /// their scales, then their elements, so that one load of 64 bytes serves 16 outputs × 4 inputs (8 bits), × 2 (16 bits) or × 8
-/// (4 bits). The missing outputs of the last tile are zeros.
+/// (4 bits: the first half of a group's inputs low, the last half high). The missing outputs of the last tile are zeros.
 public final class PackedMatrix: @unchecked Sendable {
   // Safe: nothing writes after `init`.
 
@@ -47,8 +47,8 @@ public final class PackedMatrix: @unchecked Sendable {
     self.inputs = inputs
     units = (inputs + type.inputsPerUnit - 1) / type.inputsPerUnit
     let width = PackedMatrix.tileOutputs
-    byteCount = (outputs + width - 1) / width * units * type.bytesPerUnit
-    bytes = .allocate(byteCount: byteCount, alignment: 64)
+    byteCount = PackedMatrix.byteCount(type, outputs: outputs, inputs: inputs)
+    bytes = allocateWeights(byteCount: byteCount)
 
     let rowBytes = units * type.inputsPerUnit / type.elementsPerBlock * type.bytesPerBlock
     let fileRowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
@@ -84,6 +84,12 @@ public final class PackedMatrix: @unchecked Sendable {
 
   deinit { bytes.deallocate() }
 
+  /// Bytes of a matrix of some type, were it packed.
+  public static func byteCount(_ type: WeightType, outputs: Int, inputs: Int) -> Int {
+    (outputs + tileOutputs - 1) / tileOutputs * ((inputs + type.inputsPerUnit - 1) / type.inputsPerUnit)
+      * type.bytesPerUnit
+  }
+
   /// Arranges the rows of one tile.
   private func interleave(_ rows: UnsafeRawPointer, rowBytes: Int, into tile: UnsafeMutableRawPointer) {
     let width = PackedMatrix.tileOutputs
@@ -106,6 +112,13 @@ public final class PackedMatrix: @unchecked Sendable {
               toByteOffset: offset + (word * width + lane) * 4, as: UInt32.self)
           }
         }
+        func word(_ value: UInt32, _ offset: Int) {
+          target.storeBytes(of: value, toByteOffset: offset + lane * 4, as: UInt32.self)
+        }
+        /// Four low or high halves of bytes.
+        func nibbles(_ source: Int, _ shift: UInt32) -> UInt32 {
+          block.loadUnaligned(fromByteOffset: source, as: UInt32.self) >> shift & 0x0F0F_0F0F
+        }
         func byte(_ value: UInt8, _ offset: Int) {
           target.storeBytes(of: value, toByteOffset: offset + lane, as: UInt8.self)
         }
@@ -126,22 +139,60 @@ public final class PackedMatrix: @unchecked Sendable {
           for input in 0..<32 { spread |= (high >> UInt32(input) & 1) << UInt32(8 * (input % 4) + input / 4) }
           target.storeBytes(of: spread, toByteOffset: 64 + lane * 4, as: UInt32.self)
           words(6, 192, 4)
-        case .q4_K:
+        case .q4_K, .q5_K:
           half(0, 0)
           half(2, 64)
           for group in 0..<8 {
             let (scale, minimum) = scaleAndMinimum(block + 4, group)
-            byte(scale, 128 + group * width)
-            byte(minimum, 384 + group * width)
+            let target = 128 + group * (type == .q4_K ? 576 : 704)
+            byte(scale, target)
+            byte(minimum, target + width)
           }
-          words(16, 640, 32)
+          for group in 0..<8 {
+            // Right after the group's scales and minima, so that all is read from end to end.
+            var target = 192 + group * (type == .q4_K ? 576 : 704)
+            if type == .q5_K {
+              var spread: UInt32 = 0
+              for input in 0..<32 {
+                let fifth = block.load(fromByteOffset: 16 + input, as: UInt8.self) >> UInt8(group) & 1
+                spread |= UInt32(fifth) << UInt32(8 * (input % 4) + input / 4)
+              }
+              word(spread, target)
+              target += 128
+            }
+            let source = (type == .q4_K ? 16 : 48) + group / 2 * 32
+            let shift = UInt32(group % 2 * 4)
+            for index in 0..<4 {
+              word(
+                nibbles(source + index * 4, shift) | nibbles(source + 16 + index * 4, shift) << 4,
+                target + index * 128)
+            }
+          }
         case .q6_K:
           half(208, 0)
           for group in 0..<16 {
-            byte(block.load(fromByteOffset: 192 + group, as: UInt8.self), 64 + group * width)
+            // The scales of two groups, then their elements.
+            byte(
+              block.load(fromByteOffset: 192 + group, as: UInt8.self),
+              64 + group / 2 * 832 + group % 2 * width)
           }
-          words(0, 576, 32)
-          words(128, 4672, 16)
+          for group in 0..<16 {
+            let target = 128 + group / 2 * 832 + group % 2 * 384
+            let low = group / 8 * 64 + group % 4 * 16
+            let lowShift = UInt32(group / 4 % 2 * 4)
+            for index in 0..<2 {
+              word(
+                nibbles(low + index * 4, lowShift) | nibbles(low + 8 + index * 4, lowShift) << 4,
+                target + index * 128)
+            }
+            let high = 128 + group / 8 * 32 + group % 2 * 16
+            var pairs: UInt32 = 0
+            for step in 0..<4 {
+              let four = block.loadUnaligned(fromByteOffset: high + step * 4, as: UInt32.self)
+              pairs |= (four >> UInt32(group / 2 % 4 * 2) & 0x0303_0303) << UInt32(step * 2)
+            }
+            word(pairs, target + 256)
+          }
         }
       }
     }
@@ -175,39 +226,60 @@ public final class PackedMatrix: @unchecked Sendable {
         out[0] = Float(bitPattern: pair << 16)
         if unit * 2 + 1 < inputs { out[1] = Float(bitPattern: pair & 0xFFFF_0000) }
       case .q8_0:
-        for input in 0..<32 { out[input] = half(0) * Float(element(64, input) - 128) }
+        let scale = half(0)
+        for input in 0..<32 { out[input] = scale * Float(element(64, input) - 128) }
       case .q4_0:
+        let scale = half(0)
         for input in 0..<32 {
-          out[input] = half(0) * Float((element(64, input % 16) >> (input < 16 ? 0 : 4) & 15) - 8)
+          out[input] = scale * Float((element(64, input % 16) >> (input < 16 ? 0 : 4) & 15) - 8)
         }
       case .q5_0:
+        let scale = half(0)
         let high = source.load(fromByteOffset: 64 + lane * 4, as: UInt32.self)
         for input in 0..<32 {
           let low = element(192, input % 16) >> (input < 16 ? 0 : 4) & 15
           let fifth = Int32(high >> UInt32(8 * (input % 4) + input / 4) & 1)
-          out[input] = half(0) * Float((low | fifth << 4) - 16)
+          out[input] = scale * Float((low | fifth << 4) - 16)
         }
       case .q4_K:
-        for input in 0..<256 {
-          let group = input / 32
-          let quant = element(640, group / 2 * 32 + input % 32) >> (group % 2 * 4) & 15
-          let factor = half(0) * Float(byte(128 + group * width))
-          out[input] = factor * Float(quant) - half(64) * Float(byte(384 + group * width))
+        for group in 0..<8 {
+          let place = 128 + group * 576
+          let factor = half(0) * Float(byte(place))
+          let minimum = half(64) * Float(byte(place + width))
+          for input in 0..<32 {
+            let quant = element(place + 64, input % 16) >> (input < 16 ? 0 : 4) & 15
+            out[group * 32 + input] = factor * Float(quant) - minimum
+          }
+        }
+      case .q5_K:
+        for group in 0..<8 {
+          let place = 128 + group * 704
+          let factor = half(0) * Float(byte(place))
+          let minimum = half(64) * Float(byte(place + width))
+          let high = source.load(fromByteOffset: place + 64 + lane * 4, as: UInt32.self)
+          for input in 0..<32 {
+            let low = element(place + 192, input % 16) >> (input < 16 ? 0 : 4) & 15
+            let fifth = Int32(high >> UInt32(8 * (input % 4) + input / 4) & 1)
+            out[group * 32 + input] = factor * Float(low | fifth << 4) - minimum
+          }
         }
       case .q6_K:
-        for input in 0..<256 {
-          let group = input / 16
-          let low = element(576, (group / 8 * 64) + group % 4 * 16 + input % 16) >> (group / 4 % 2 * 4) & 15
-          let high = element(4672, group / 8 * 32 + group % 2 * 16 + input % 16) >> (group / 2 % 4 * 2) & 3
-          let factor = half(0) * Float(Int8(bitPattern: byte(64 + group * width)))
-          out[input] = factor * Float((low | high << 4) - 32)
+        for group in 0..<16 {
+          let place = 64 + group / 2 * 832
+          let factor = half(0) * Float(Int8(bitPattern: byte(place + group % 2 * width)))
+          let elements = place + 64 + group % 2 * 384
+          for input in 0..<16 {
+            let low = element(elements, input % 8) >> (input < 8 ? 0 : 4) & 15
+            let high = element(elements + 256, input % 4) >> (input / 4 * 2) & 3
+            out[group * 16 + input] = factor * Float((low | high << 4) - 32)
+          }
         }
       }
     }
   }
 }
 
-/// Scale and minimum of 6 bits out of twelve bytes, as `q4_K` stores them.
+/// Scale and minimum of 6 bits out of twelve bytes, as `q4_K` and `q5_K` store them.
 private func scaleAndMinimum(_ packed: UnsafeRawPointer, _ group: Int) -> (scale: UInt8, minimum: UInt8) {
   func byte(_ offset: Int) -> UInt8 { packed.load(fromByteOffset: offset, as: UInt8.self) }
   let first = byte(group & 3)

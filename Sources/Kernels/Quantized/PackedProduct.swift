@@ -57,6 +57,7 @@ func packedProduct(
   case .q4_0: quantized(FormatQ4_0.self)
   case .q5_0: quantized(FormatQ5_0.self)
   case .q4_K: quantized(FormatQ4_K.self)
+  case .q5_K: quantized(FormatQ5_K.self)
   case .q6_K: quantized(FormatQ6_K.self)
   case .bf16 where roundsActivations && ink_has_bfloat16_dots != 0:
     scratch.withMemory(x.rows * matrix.units * 4) { memory in

@@ -96,26 +96,55 @@ enum FormatQ4_K: QuantizedFormat {
 
   @inline(__always)
   static func quants(_ unit: UnsafeRawPointer, group: Int, step: Int) -> (ByteVector, ByteVector) {
-    let word: Int = (group >> 1) &* 8 &+ step
-    let shift = UInt32(truncatingIfNeeded: group & 1) &* 4
-    return nibbles(words(unit + 640 + word &* 128), shift: shift)
+    nibbles(words(unit + 192 + group &* 576 + (step & 3) &* 128), shift: step < 4 ? 0 : 4)
   }
 
   @inline(__always)
   static func scales(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
-    product(halves(unit), unit + 128 + group &* 32)
+    product(halves(unit), unit + 128 + group &* 576)
   }
 
   @inline(__always)
   static func minima(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
-    product(halves(unit + 64), unit + 384 + group &* 32)
+    product(halves(unit + 64), unit + 160 + group &* 576)
+  }
+}
+
+/// Halves times unsigned bytes, 32 of each.
+@inline(__always)
+private func product(
+  _ factor: (FloatVector, FloatVector), _ bytes: UnsafeRawPointer
+) -> (FloatVector, FloatVector) {
+  (factor.0 * ink_bytes_to_float16(bytes), factor.1 * ink_bytes_to_float16(bytes + 16))
+}
+
+enum FormatQ5_K: QuantizedFormat {
+  @inline(__always) static var unitBytes: Int { 5760 }
+  @inline(__always) static var groupsPerUnit: Int { 8 }
+  @inline(__always) static var offset: Int32 { 0 }
+  @inline(__always) static var hasMinima: Bool { true }
+
+  @inline(__always)
+  static func quants(_ unit: UnsafeRawPointer, group: Int, step: Int) -> (ByteVector, ByteVector) {
+    let source = unit + 192 + group &* 704
+    let low = nibbles(words(source + 128 + (step & 3) &* 128), shift: step < 4 ? 0 : 4)
+    let high = words(source)
+    let mask = ByteVector(repeating: 0x0101_0101)
+    let shift = UInt32(truncatingIfNeeded: step)
+    let sixteen = ByteVector(repeating: 16)
+    let high0: ByteVector = (ink_shift_right16(high.0, shift) & mask) &* sixteen
+    let high1: ByteVector = (ink_shift_right16(high.1, shift) & mask) &* sixteen
+    return (low.0 | high0, low.1 | high1)
   }
 
   @inline(__always)
-  private static func product(
-    _ factor: (FloatVector, FloatVector), _ bytes: UnsafeRawPointer
-  ) -> (FloatVector, FloatVector) {
-    (factor.0 * ink_bytes_to_float16(bytes), factor.1 * ink_bytes_to_float16(bytes + 16))
+  static func scales(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
+    product(halves(unit), unit + 128 + group &* 704)
+  }
+
+  @inline(__always)
+  static func minima(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
+    product(halves(unit + 64), unit + 160 + group &* 704)
   }
 }
 
@@ -127,24 +156,25 @@ enum FormatQ6_K: QuantizedFormat {
 
   @inline(__always)
   static func quants(_ unit: UnsafeRawPointer, group: Int, step: Int) -> (ByteVector, ByteVector) {
-    let half = group >> 3
-    let lowWord = half &* 16 &+ (group & 3) &* 4 &+ step
-    let highWord = half &* 8 &+ (group & 1) &* 4 &+ step
-    let lowShift = UInt32(truncatingIfNeeded: group >> 2 & 1) &* 4
-    let low = nibbles(words(unit + 576 + lowWord &* 128), shift: lowShift)
-    let high = words(unit + 4672 + highWord &* 128)
-    let shift = UInt32(truncatingIfNeeded: group >> 1 & 3) &* 2
-    let mask = ByteVector(repeating: 0x0303_0303)
-    let sixteen = ByteVector(repeating: 16)
-    let high0: ByteVector = (ink_shift_right16(high.0, shift) & mask) &* sixteen
-    let high1: ByteVector = (ink_shift_right16(high.1, shift) & mask) &* sixteen
-    return (low.0 | high0, low.1 | high1)
+    let source = unit + 128 + (group >> 1) &* 832 + (group & 1) &* 384
+    let low = nibbles(words(source + (step & 1) &* 128), shift: step < 2 ? 0 : 4)
+    let high = words(source + 256)
+    let mask = ByteVector(repeating: 0x3030_3030)
+    // The pair of the step, moved to where bits 4 and 5 of each byte are.
+    let (high0, high1): (ByteVector, ByteVector) =
+      switch step {
+      case 0: (high.0 &* ByteVector(repeating: 16), high.1 &* ByteVector(repeating: 16))
+      case 1: (high.0 &* ByteVector(repeating: 4), high.1 &* ByteVector(repeating: 4))
+      case 2: high
+      default: (ink_shift_right16(high.0, 2), ink_shift_right16(high.1, 2))
+      }
+    return (low.0 | high0 & mask, low.1 | high1 & mask)
   }
 
   @inline(__always)
   static func scales(_ unit: UnsafeRawPointer, group: Int) -> (FloatVector, FloatVector) {
     let factor = halves(unit)
-    let bytes = unit + 64 + group &* 32
+    let bytes = unit + 64 + (group >> 1) &* 832 + (group & 1) &* 32
     return (
       factor.0 * ink_signed_bytes_to_float16(bytes), factor.1 * ink_signed_bytes_to_float16(bytes + 16)
     )

@@ -12,6 +12,8 @@ public enum WeightType: String, Sendable, CaseIterable {
   case q5_0
   /// 4 bits, scales and minima of 6 bits; 256 elements.
   case q4_K
+  /// 5 bits, scales and minima of 6 bits; 256 elements.
+  case q5_K
   /// 6 bits, scales of 8 bits; 256 elements.
   case q6_K
 
@@ -20,7 +22,7 @@ public enum WeightType: String, Sendable, CaseIterable {
     switch self {
     case .f16, .bf16: 1
     case .q8_0, .q4_0, .q5_0: 32
-    case .q4_K, .q6_K: 256
+    case .q4_K, .q5_K, .q6_K: 256
     }
   }
 
@@ -32,6 +34,7 @@ public enum WeightType: String, Sendable, CaseIterable {
     case .q4_0: 18
     case .q5_0: 22
     case .q4_K: 144
+    case .q5_K: 176
     case .q6_K: 210
     }
   }
@@ -39,13 +42,13 @@ public enum WeightType: String, Sendable, CaseIterable {
   /// Whether products are sums of integers.
   public var isQuantized: Bool { elementsPerBlock > 1 }
 
-  /// What a row that this type's blocks do not divide is stored as instead, as llama.cpp does.
+  /// What a row that this type's blocks do not divide is stored as instead, as llama.cpp does; where that has `q5_1`, `q8_0`.
   ///
   /// - SeeAlso: `llama_tensor_get_type` in llama.cpp.
   public var fallback: WeightType {
     switch self {
     case .q4_K: .q5_0
-    case .q6_K: .q8_0
+    case .q5_K, .q6_K: .q8_0
     default: .f16
     }
   }
@@ -69,6 +72,6 @@ public enum WeightType: String, Sendable, CaseIterable {
   /// Bytes of one unit of a tile: the blocks of its outputs.
   var bytesPerUnit: Int {
     PackedMatrix.tileOutputs * bytesPerBlock * (inputsPerUnit / elementsPerBlock)
-      + (self == .q4_K ? PackedMatrix.tileOutputs * 4 : 0)
+      + (self == .q4_K || self == .q5_K ? PackedMatrix.tileOutputs * 4 : 0)
   }
 }

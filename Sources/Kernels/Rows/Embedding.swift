@@ -1,3 +1,35 @@
+/// A table whose rows are looked up, as floats or in a compact type.
+public enum EmbeddingTable: @unchecked Sendable {
+  // Safe: nothing writes through the pointer after loading.
+
+  /// (V, C), row-major; the owner of the memory outlives it.
+  case floats(UnsafePointer<Float>)
+  /// (V, C), in tiles.
+  case packed(PackedWeight)
+
+  /// The rows as floats.
+  /// - Precondition: they are not packed.
+  public var values: UnsafePointer<Float> {
+    guard case .floats(let values) = self else { preconditionFailure("a packed table has no floats") }
+    return values
+  }
+}
+
+extension ComputeEngine {
+  /// Looks up rows of a packed table.  y[r] = table[ids[r]]
+  ///
+  /// - Parameters:
+  ///   - ids: R row numbers of the table, checked.
+  ///   - table: (V, C).
+  ///   - y: (R, C).
+  public func embed(_ ids: [Int], table: PackedWeight, into y: MutableMatrixView) {
+    precondition(
+      ids.count == y.rows && table.inputs == y.columns,
+      "\(ids.count) rows of \(table.inputs) into (\(y.rows), \(y.columns))")
+    for (index, id) in ids.enumerated() { table.copyRow(id, into: y.row(index)) }
+  }
+}
+
 /// Looks up rows of a table.  y[r] = table[ids[r]], or y[r] += table[ids[r]]
 ///
 /// - Parameters:

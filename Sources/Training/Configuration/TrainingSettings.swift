@@ -29,8 +29,18 @@ package enum DataOrder: String, Sendable, CaseIterable {
   case random
 }
 
+/// What a run is for.
+package enum TrainingPurpose: String, Sendable {
+  /// Learning a language from tokens: `inkstone train`.
+  case pretraining = "train"
+  /// Learning to answer from examples: `inkstone finetune`.
+  case fineTuning = "finetune"
+}
+
 /// Everything that decides how a run goes: what a file of settings and flags say, and nothing else.
 package struct TrainingSettings: Sendable, Equatable {
+  /// Which settings there are, and their defaults.
+  package let purpose: TrainingPurpose
   package var model: JSONObject?
   package var initFrom: String?
   package var tokenizer: String?
@@ -58,6 +68,7 @@ package struct TrainingSettings: Sendable, Equatable {
   package var seed = 1337
   package var initStd = 0.02
   package var order = DataOrder.shuffled
+  package var precision = ProductPrecision.f32
   package var threads: Int?
   package var stepsPerEval = 250
   package var evalBatches = 20
@@ -68,8 +79,32 @@ package struct TrainingSettings: Sendable, Equatable {
   package var sampleTemperature = 0.8
   package var onSpike = SpikePolicy.stop
   package var spikeFactor = 3.0
+  package var recompute = false
+  // Of fine-tuning.
+  package var epochs: Double?
+  package var packing = false
+  package var trainOnPrompt = false
+  package var chatTemplate: String?
+  package var lora = false
+  package var adapter = AdapterSettings()
+  package var answerRows = 20
+  package var answerTokens = 128
 
-  package init() {}
+  /// The defaults of a purpose.
+  package init(_ purpose: TrainingPurpose = .pretraining) {
+    self.purpose = purpose
+    guard purpose == .fineTuning else { return }
+    // A model that has learned much already: small steps, few of them, nothing pulled towards zero.
+    epochs = 3
+    blockSize = 512
+    learningRate = 1e-4
+    minLearningRate = 0
+    warmupIters = 10
+    beta2 = 0.999
+    weightDecay = 0
+    stepsPerEval = 100
+    sampleTemperature = 0.7
+  }
 
   /// One setting: its name, what it is, and how it is read and written.
   package struct Declaration: Sendable {
@@ -81,8 +116,52 @@ package struct TrainingSettings: Sendable, Equatable {
     let write: @Sendable (TrainingSettings) -> JSONValue
   }
 
-  /// Every setting, in the order of the documentation.
-  package static let declarations: [Declaration] = [
+  /// Every setting of a purpose, in the order of the documentation.
+  package static func declarations(_ purpose: TrainingPurpose) -> [Declaration] {
+    switch purpose {
+    case .pretraining: pretraining + shared
+    case .fineTuning: fineTuning + shared
+    }
+  }
+
+  private static let fineTuning: [Declaration] = [
+    text("model", "model folder to start from", \.initFrom),
+    text("train", "JSON Lines or a JSON list of examples", \.train),
+    text("valid", "the same, to validate on", \.valid),
+    number(
+      "validation_fraction", "share of the examples that validates, by a hash of the question, without valid",
+      \.validationFraction, 0...0.9),
+    text(
+      "chat_template", "chatml or a file: how conversations are laid out, for a model without a template",
+      \.chatTemplate),
+    boolean("train_on_prompt", "learn questions too, not the answers only", \.trainOnPrompt),
+    Declaration(
+      key: "iters", help: "steps, in place of epochs",
+      read: { settings, value in
+        guard let number = value.int, (1...1_000_000_000).contains(number) else {
+          return "must be a whole number from 1 to 1000000000, is \(value.text())"
+        }
+        settings.iters = number
+        settings.epochs = nil
+        return nil
+      }, write: { $0.epochs == nil ? .integer($0.iters) : .null }),
+    optionalNumber("epochs", "how often each example is seen", \.epochs, 1e-6...1e6),
+    integer("batch_size", "examples of one pass; packed, sequences", \.batchSize, 1...65_536),
+    integer("block_size", "tokens of an example at most", \.blockSize, 1...1_048_576),
+    boolean(
+      "packing", "fill batch_size × block_size tokens with examples, each attending to itself", \.packing),
+    boolean("lora", "learn adapters of low rank, and leave the model as it is", \.lora),
+    integer("lora_rank", "of adapters", \.adapter.rank, 1...65_536),
+    number("lora_alpha", "their scale times the rank", \.adapter.alpha, 1e-6...1e6),
+    number("lora_dropout", "of what they read", \.adapter.dropout, 0...0.99),
+    required("lora_targets", "all-linear, or ends of modules' names: q_proj,v_proj", \.adapter.targets),
+    choice("lora_init", "default, or pissa: the principal components", \.adapter.initialization),
+    integer(
+      "answer_rows", "held-out questions to answer before and after; 0 for none", \.answerRows, 0...100_000),
+    integer("answer_tokens", "tokens of an answer at most", \.answerTokens, 1...100_000),
+  ]
+
+  private static let pretraining: [Declaration] = [
     Declaration(
       key: "model", help: "fields of config.json for a new model: model_type, sizes, ...",
       read: { settings, value in
@@ -97,10 +176,15 @@ package struct TrainingSettings: Sendable, Equatable {
     number(
       "validation_fraction", "end of the training text that validates, without valid", \.validationFraction,
       0...0.9),
-    text("out", "folder of the run", \.out),
     integer("iters", "steps", \.iters, 1...1_000_000_000),
     integer("batch_size", "sequences of one pass", \.batchSize, 1...65_536),
     integer("block_size", "tokens of a sequence", \.blockSize, 1...1_048_576),
+    number("init_std", "standard deviation of new matrices", \.initStd, 0...10),
+    choice("order", "shuffled or random", \.order),
+  ]
+
+  private static let shared: [Declaration] = [
+    text("out", "folder of the run", \.out),
     integer("grad_accumulation_steps", "passes of one step", \.gradAccumulationSteps, 1...32_768),
     number("learning_rate", "after the warm-up", \.learningRate, 0...10),
     number("min_learning_rate", "at the end", \.minLearningRate, 0...10),
@@ -120,8 +204,7 @@ package struct TrainingSettings: Sendable, Equatable {
       "attention_dropout", "of attention's weights (default: dropout)", \.attentionDropout, 0...0.99),
     number("label_smoothing", "share of probability spread evenly", \.labelSmoothing, 0...0.99),
     integer("seed", "of weights, order and dropout", \.seed, 0...Int(UInt32.max)),
-    number("init_std", "standard deviation of new matrices", \.initStd, 0...10),
-    choice("order", "shuffled or random", \.order),
+    choice("precision", "f32, or bf16 for the operands of products with weights", \.precision),
     optionalInteger(
       "threads", "default: the cores that affinity and control group allow", \.threads, 1...1024),
     integer("steps_per_eval", "steps between validations; 0 for none", \.stepsPerEval, 0...1_000_000_000),
@@ -134,6 +217,8 @@ package struct TrainingSettings: Sendable, Equatable {
     number("sample_temperature", "of samples", \.sampleTemperature, 0.01...100),
     choice("on_spike", "stop or skip, at a loss that is no number or too high", \.onSpike),
     number("spike_factor", "times the average loss that is too high; 0 for no limit", \.spikeFactor, 0...1e6),
+    boolean(
+      "recompute", "compute activations again instead of keeping them: less memory, more time", \.recompute),
   ]
 
   /// Takes one setting.
@@ -141,8 +226,9 @@ package struct TrainingSettings: Sendable, Equatable {
   /// - Parameter source: what a message calls the file or the flags.
   /// - Throws: `TrainingError.setting`; for an unknown key with the nearest known one.
   package mutating func set(_ key: String, _ value: JSONValue, source: String) throws {
-    guard let declaration = TrainingSettings.declarations.first(where: { $0.key == key }) else {
-      let nearest = TrainingSettings.nearest(key, among: TrainingSettings.declarations.map(\.key))
+    let declarations = TrainingSettings.declarations(purpose)
+    guard let declaration = declarations.first(where: { $0.key == key }) else {
+      let nearest = TrainingSettings.nearest(key, among: declarations.map(\.key))
       throw TrainingError.setting(
         source: source, key: key, reason: "is no setting" + (nearest.map { "; did you mean \($0)?" } ?? ""))
     }
@@ -162,11 +248,16 @@ package struct TrainingSettings: Sendable, Equatable {
 
   /// Every setting with its value.
   package var document: JSONValue {
-    .object(JSONObject(TrainingSettings.declarations.map { .init(key: $0.key, value: $0.write(self)) }))
+    .object(
+      JSONObject(
+        TrainingSettings.declarations(purpose).map { .init(key: $0.key, value: $0.write(self)) }))
   }
 
   /// Takes settings that `document` wrote.
-  package init(document: JSONValue, source: String) throws {
+  package init(
+    document: JSONValue, source: String, purpose: TrainingPurpose = .pretraining
+  ) throws {
+    self.init(purpose)
     for member in document.object?.members ?? [] where !member.value.isNull {
       try set(member.key, member.value, source: source)
     }
@@ -222,6 +313,36 @@ private func text(
       }
       return nil
     }, write: { $0[keyPath: path.path].map { .string($0) } ?? .null })
+}
+
+private func required(
+  _ key: String, _ help: String, _ path: WritableKeyPath<Settings, String>
+) -> Settings.Declaration {
+  let path = Path(path: path)
+  return Settings.Declaration(
+    key: key, help: help,
+    read: { settings, value in
+      // A list in YAML is as good as commas.
+      let list = value.array?.compactMap(\.string)
+      guard let text = value.string ?? list?.joined(separator: ","), list?.count == value.array?.count else {
+        return "must be a text, is \(value.kind)"
+      }
+      settings[keyPath: path.path] = text
+      return nil
+    }, write: { .string($0[keyPath: path.path]) })
+}
+
+private func boolean(
+  _ key: String, _ help: String, _ path: WritableKeyPath<Settings, Bool>
+) -> Settings.Declaration {
+  let path = Path(path: path)
+  return Settings.Declaration(
+    key: key, help: help,
+    read: { settings, value in
+      guard let flag = value.bool else { return "must be true or false, is \(value.text())" }
+      settings[keyPath: path.path] = flag
+      return nil
+    }, write: { .bool($0[keyPath: path.path]) })
 }
 
 private func integer(

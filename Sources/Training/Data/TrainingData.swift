@@ -19,7 +19,7 @@ package struct TrainingData {
   /// The token that ends a text, if there is one.
   package let endOfText: Int?
 
-  private static let fileNames = [
+  static let fileNames = [
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt",
     "special_tokens_map.json",
     "added_tokens.json", "tokenizer.model", "chat_template.jinja",
@@ -57,10 +57,7 @@ package struct TrainingData {
       tokenizer = try TrainingData.tokenizer(of: files)
     } else if let folder {
       tokenizer = try Tokenizer.load(from: folder)
-      let base = folder.hasSuffix("/") ? folder : folder + "/"
-      for name in TrainingData.fileNames where fileExists(base + name) {
-        files.append((name, try readFile(base + name)))
-      }
+      files = try TrainingData.tokenizerFiles(in: folder.hasSuffix("/") ? folder : folder + "/")
     }
     if tokenizer == nil, let path = texts.first {
       throw TrainingError.setting(
@@ -98,6 +95,13 @@ package struct TrainingData {
     } else {
       training = first
       validation = nil
+    }
+  }
+
+  /// The files of a folder that make up its tokenizer, by name.
+  static func tokenizerFiles(in base: String) throws -> [(name: String, contents: [UInt8])] {
+    try fileNames.filter { fileExists(base + $0) }.map {
+      ($0, try readFile(base + $0, acceptingPipes: false))
     }
   }
 

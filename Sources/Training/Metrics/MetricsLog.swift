@@ -49,7 +49,7 @@ final class MetricsLog {
     if fileExists(folder.metrics) {
       let kept = try MetricsLog.read(folder.metrics).filter { line in
         let at = line["step"]?.int ?? 0
-        return at <= step && (at < last || line["type"]?.string == "step")
+        return step > 0 && at <= step && (at < last || line["type"]?.string == "step")
       }
       try AtomicFile.write(kept.map { $0.text() + "\n" }.joined(), to: folder.metrics)
     }

@@ -84,6 +84,7 @@ public enum RunReport {
           "<h3>step \(sample["step"]?.int ?? 0)</h3>\n<pre>\(escaped(sample["text"]?.string ?? ""))</pre>\n"
       }
     }
+    if fileExists(base + "answers.json") { body += answers(try JSONDocument.load(base + "answers.json")) }
     body += "<h2>Configuration</h2>\n<table>\n"
     for section in ["settings", "model"] {
       for member in run[section]?.object?.members ?? [] where member.key != "model" && !member.value.isNull {
@@ -106,6 +107,26 @@ public enum RunReport {
       \(body)</body></html>
 
       """
+  }
+
+  /// Held-out questions with their answers before and after.
+  private static func answers(_ document: JSONValue) -> String {
+    func pair(_ key: String) -> String {
+      guard let before = document[key]?["before"]?.double, let after = document[key]?["after"]?.double else {
+        return ""
+      }
+      return "\(number(before)) before, \(number(after)) after"
+    }
+    var text = "<h2>Answers</h2>\n<p>\(document["questions"]?.int ?? 0) held-out questions; "
+    text += "ROUGE-L \(pair("rouge_l")); exact match \(pair("exact_match")).</p>\n<table>\n"
+    text += "<tr><th>question</th><th>reference</th><th>before</th><th>after</th></tr>\n"
+    for answer in document["answers"]?.array ?? [] {
+      let cells = ["question", "reference", "before", "after"].map {
+        "<td>\(escaped(String((answer[$0]?.string ?? "").prefix(1000))))</td>"
+      }
+      text += "<tr>\(cells.joined())</tr>\n"
+    }
+    return text + "</table>\n"
   }
 
   // MARK: Curves

@@ -3,25 +3,32 @@ import JSON
 import Kernels
 import Transformer
 
-/// A model whose weights lie in one arena, ready to be changed.
+/// A model that learns: all of its weights, in one arena, or adapters beside weights that stay as they are.
 package final class TrainableModel {
   /// What the model says about itself.
   package let description: ModelDescription
   /// What it consists of.
   package let table: ParameterTable
-  /// Its weights and their gradients.
+  /// What learns, and its gradients.
   package let parameters: ParameterArena
-  /// The decoder that computes with them.
+  /// The decoder that computes with the weights; without the adapters.
   package let decoder: Decoder
+  /// What is added to it, if that is what learns.
+  package let adapters: AdapterSet?
 
   private init(_ description: ModelDescription, _ table: ParameterTable) throws {
-    guard description.configuration.experts == nil else {
-      throw TrainingError.mixture(modelType: description.configuration.modelType)
-    }
+    try TrainableModel.refuseMixture(description)
     self.description = description
     self.table = table
     parameters = try ParameterArena(table.parameters)
     decoder = parameters.decoder(description, table)
+    adapters = nil
+  }
+
+  private static func refuseMixture(_ description: ModelDescription) throws {
+    guard description.configuration.experts == nil else {
+      throw TrainingError.mixture(modelType: description.configuration.modelType)
+    }
   }
 
   /// Loads a model folder in Hugging Face's layout.
@@ -45,5 +52,51 @@ package final class TrainableModel {
   ) throws {
     try self.init(description, description.parameterTable)
     parameters.initialize(decoder, deviation: deviation, seed: seed, pool: pool)
+  }
+
+  /// Loads a model whose weights stay where they are, in its files if they can, and puts adapters beside them.
+  ///
+  /// - Parameters:
+  ///   - settings: which maps, and how large.
+  ///   - seed: of what adapters begin as.
+  /// - Throws: what `Decoder.load` throws, `TrainingError.mixture` and `TrainingError.setting`.
+  package init(folder: String, adapters settings: AdapterSettings, seed: UInt64, pool: WorkerPool) throws {
+    description = try ModelDescription.load(from: folder)
+    try TrainableModel.refuseMixture(description)
+    (decoder, table) = try Decoder.open(folder)
+    let adapters = try AdapterSet(decoder, table, settings, seed: seed, pool: pool)
+    self.adapters = adapters
+    parameters = adapters.parameters
+  }
+
+  /// What computes when the model writes.
+  func engine(pool: WorkerPool) -> any ComputeEngine {
+    let engine = BLASEngine(pool: pool)
+    return adapters.map { AdaptedEngine(base: engine, adapters: $0) } ?? engine
+  }
+
+  /// Operations of a step per token: two for each weight forwards, and four backwards where it learns, else two.
+  ///
+  /// As is customary, all weights count, tables that are looked up included.
+  var operationsPerToken: Double {
+    let learned = Double(parameters.parameterCount)
+    return 6 * learned + (adapters == nil ? 0 : 4 * Double(description.parameterCounts.total))
+  }
+
+  // MARK: Files
+
+  /// Writes the model, or the adapters, as others read them.
+  ///
+  /// - Parameter base: what an adapter calls the model that it belongs to.
+  func save(to folder: String, base: String?) throws {
+    if let adapters { return try adapters.save(to: folder, base: base ?? "") }
+    try parameters.save(parameters.values, to: folder + "/model.safetensors")
+    try AtomicFile.write(description.document.text(.indented) + "\n", to: folder + "/config.json")
+  }
+
+  /// Reads what a checkpoint holds.
+  func load(_ folder: String) throws {
+    if let adapters { return try adapters.loadState(from: folder) }
+    try parameters.load(folder + "/model.safetensors", into: parameters.values)
   }
 }

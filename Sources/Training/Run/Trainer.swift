@@ -14,13 +14,26 @@ package final class Trainer {
   package let settings: TrainingSettings
   /// The model.
   package let model: TrainableModel
-  private let data: TrainingData
-  private let sampler: BlockSampler
+  /// What a person should know before the first step, one line each.
+  package let notes: [String]
+  /// Held-out questions, when examples are learned.
+  package let questions: [HeldOutQuestion]
+  private let source: any BatchSource
+  private let companions: Companions
   private let folder: RunFolder
   private let pool: WorkerPool
   private let pass: TrainingPass
   private let optimizer: Optimizer
   private var state = State()
+
+  /// What stands beside the weights, and what the model writes now and then.
+  private struct Companions {
+    var tokenizer: Tokenizer?
+    var files: [(name: String, contents: [UInt8])] = []
+    var endTokens: [Int]?
+    /// What a sample begins with: for people, and as tokens.
+    var prompt: (text: String, tokens: [Int])?
+  }
 
   /// What a checkpoint holds beside weights and moments.
   private struct State {
@@ -28,6 +41,8 @@ package final class Trainer {
     var step = 0
     /// Steps that changed the weights.
     var updates = 0
+    /// Tokens seen.
+    var tokens = 0
     /// A running mean of losses.
     var average: Double?
     /// The least validation loss.
@@ -45,15 +60,45 @@ package final class Trainer {
       throw TrainingError.setting(
         source: "settings", key: "out", reason: "is missing; give the folder of the run")
     }
-    self.settings = settings
+    var settings = settings
     pool = WorkerPool(threadCount: settings.threads ?? WorkerPool.defaultThreadCount())
-    data = try TrainingData(settings, pool: pool)
-    sampler = try BlockSampler(data.training, settings)
-    let description = try Trainer.description(settings, data)
-    try Trainer.check(description, settings, data)
+    let description: ModelDescription
+    switch settings.purpose {
+    case .pretraining:
+      let data = try TrainingData(settings, pool: pool)
+      source = try BlockSource(data, settings)
+      description = try Trainer.description(settings, data)
+      try Trainer.check(description, settings, data)
+      companions = try Trainer.companions(settings, data, description)
+      (notes, questions) = ([], [])
+    case .fineTuning:
+      guard let base = settings.initFrom else {
+        throw TrainingError.setting(
+          source: "settings", key: "model", reason: "is missing; give the model folder to start from")
+      }
+      description = try ModelDescription.load(from: base)
+      try Trainer.check(description, settings)
+      let data = try FineTuningData(settings, description, model: base)
+      let examples = ExampleSource(data, settings)
+      if let epochs = settings.epochs { settings.iters = examples.sampler.steps(epochs: epochs) }
+      source = examples
+      var companions = Companions(tokenizer: data.tokenizer, files: data.files, endTokens: data.endTokens)
+      if let text = settings.samplePrompt {
+        companions.prompt = (text + "\n", try data.prompt(text))
+      } else if let question = data.questions.first {
+        companions.prompt = (question.text + "\n", question.prompt)
+      }
+      self.companions = companions
+      (notes, questions) = (data.notes, data.questions)
+    }
+    self.settings = settings
     folder = try RunFolder(out, resumes: resumes)
     if let initial = settings.initFrom {
-      model = try TrainableModel(folder: initial)
+      model =
+        settings.lora
+        ? try TrainableModel(
+          folder: initial, adapters: settings.adapter, seed: UInt64(settings.seed), pool: pool)
+        : try TrainableModel(folder: initial)
     } else {
       model = try TrainableModel(
         description, deviation: settings.initStd, seed: UInt64(settings.seed), pool: pool)
@@ -61,13 +106,16 @@ package final class Trainer {
     // Weights and two moments in each checkpoint, one of them on its way, and the models.
     try folder.checkSpace(for: model.parameters.count * 4 * (3 * (settings.keepLast + 1) + 3))
     optimizer = try Optimizer(model.parameters, pool: pool)
-    pass = try TrainingPass(model.decoder, model.parameters, pool: pool)
+    pass = try TrainingPass(
+      model.decoder, model.parameters, adapters: model.adapters, precision: settings.precision,
+      recomputes: settings.recompute, pool: pool)
     if resumes {
       if let step = folder.steps.last { try load(folder.checkpoint(step)) }
     } else {
       try AtomicFile.write(
         JSONValue.object(
           JSONObject([
+            .init(key: "command", value: .string(settings.purpose.rawValue)),
             .init(key: "settings", value: settings.document),
             .init(key: "model", value: description.document),
             .init(key: "parameters", value: .integer(model.parameters.parameterCount)),
@@ -78,18 +126,80 @@ package final class Trainer {
     }
   }
 
+  /// What stands beside a model that learns from one long sequence.
+  private static func companions(
+    _ settings: TrainingSettings, _ data: TrainingData, _ description: ModelDescription
+  ) throws -> Companions {
+    var companions = Companions(
+      tokenizer: data.tokenizer, files: data.tokenizerFiles, endTokens: data.endOfText.map { [$0] })
+    if let tokenizer = data.tokenizer {
+      var prompt = try tokenizer.encode(settings.samplePrompt ?? "", addSpecialTokens: true)
+      if prompt.isEmpty { prompt = try data.endOfText.map { [$0] } ?? data.training.tokens(at: 0, count: 1) }
+      companions.prompt = (settings.samplePrompt ?? "", prompt)
+    }
+    let configuration = description.configuration
+    var members: [JSONObject.Member] = []
+    func add(_ key: String, _ value: Int?) {
+      if let value { members.append(.init(key: key, value: .integer(value))) }
+    }
+    add("bos_token_id", configuration.beginOfSequenceToken)
+    add("eos_token_id", configuration.endOfSequenceTokens.first)
+    add("pad_token_id", configuration.paddingToken)
+    companions.files.append(
+      (
+        "generation_config.json",
+        Array((JSONValue.object(JSONObject(members)).text(.indented) + "\n").utf8)
+      ))
+    return companions
+  }
+
   /// The settings of a run that is there.
   ///
   /// - Throws: `TrainingError.run` or `FileError`.
-  package static func resumed(_ folder: String) throws -> TrainingSettings {
+  package static func resumed(
+    _ folder: String, _ purpose: TrainingPurpose = .pretraining
+  ) throws -> TrainingSettings {
     let path = (folder.hasSuffix("/") ? folder : folder + "/") + "run.json"
     guard fileExists(path) else {
       throw TrainingError.run(path: folder, reason: "holds no run to resume; leave out --resume to begin one")
     }
     let document = try JSONDocument.load(path)
-    var settings = try TrainingSettings(document: document["settings"] ?? [:], source: path)
+    let command = document["command"]?.string ?? TrainingPurpose.pretraining.rawValue
+    guard command == purpose.rawValue else {
+      throw TrainingError.run(
+        path: folder, reason: "is a run of inkstone \(command); resume it with that command")
+    }
+    var settings = try TrainingSettings(
+      document: document["settings"] ?? [:], source: path, purpose: purpose)
     settings.out = folder
     return settings
+  }
+
+  // MARK: Before and after
+
+  /// The tokenizer, if the run has one.
+  package var tokenizer: Tokenizer? { companions.tokenizer }
+
+  /// Tokens that end what the model writes.
+  package var endTokens: [Int] { companions.endTokens ?? [] }
+
+  /// The model as it was, and what computes it.
+  ///
+  /// - Throws: what loading it throws.
+  package func baseModel() throws -> (decoder: Decoder, engine: any ComputeEngine) {
+    let engine = BLASEngine(pool: pool)
+    guard model.adapters == nil, let folder = settings.initFrom else { return (model.decoder, engine) }
+    return (try Decoder.load(from: folder), engine)
+  }
+
+  /// The model as it is now, and what computes it.
+  package var tunedModel: (decoder: Decoder, engine: any ComputeEngine) {
+    (model.decoder, model.engine(pool: pool))
+  }
+
+  /// Keeps a document beside the run's curves.
+  package func record(_ document: JSONValue, as name: String) throws {
+    try AtomicFile.write(document.text(.indented) + "\n", to: folder.path + "/" + name)
   }
 
   // MARK: Model
@@ -141,17 +251,22 @@ package final class Trainer {
   private static func check(
     _ description: ModelDescription, _ settings: TrainingSettings, _ data: TrainingData
   ) throws {
+    try check(description, settings)
     let configuration = description.configuration
-    guard settings.blockSize <= configuration.contextLength else {
-      throw TrainingError.setting(
-        source: "settings", key: "block_size",
-        reason: "is \(settings.blockSize), and the model has \(configuration.contextLength) positions")
-    }
     guard data.vocabularySize <= configuration.vocabularySize else {
       throw TrainingError.data(
         path: data.training.path,
         reason: "has a vocabulary of \(data.vocabularySize) tokens, and the model knows "
           + "\(configuration.vocabularySize); pack the text with the model's tokenizer, or set vocab_size")
+    }
+  }
+
+  private static func check(_ description: ModelDescription, _ settings: TrainingSettings) throws {
+    let configuration = description.configuration
+    guard settings.blockSize <= configuration.contextLength else {
+      throw TrainingError.setting(
+        source: "settings", key: "block_size",
+        reason: "is \(settings.blockSize), and the model has \(configuration.contextLength) positions")
     }
     guard settings.minLearningRate <= settings.learningRate else {
       throw TrainingError.setting(
@@ -175,14 +290,18 @@ package final class Trainer {
     let start = clock.now
     let metrics = try MetricsLog(folder, from: state.step, last: settings.iters)
     let rate = try ProductRate.measure(pool: pool)
-    let tokens = settings.batchSize * settings.blockSize * settings.gradAccumulationSteps
     onEvent(
       .started(
         RunSummary(
-          parameterCount: model.parameters.parameterCount, trainingTokenCount: data.training.count,
-          validationTokenCount: data.validation?.count ?? 0, tokensPerStep: tokens, stepCount: settings.iters,
+          parameterCount: model.parameters.parameterCount, trainingTokenCount: source.trainingTokenCount,
+          validationTokenCount: source.validationTokenCount, tokensPerStep: source.tokensPerStep,
+          stepCount: settings.iters,
           firstStep: state.step, productRate: rate, threadCount: pool.threadCount)))
 
+    // Where a model that knows something already begins.
+    if state.step == 0, settings.purpose == .fineTuning {
+      try validate(batches: 0, metrics, onEvent)
+    }
     var savedStep = state.step
     var pace: Double?
     while state.step < settings.iters {
@@ -192,18 +311,18 @@ package final class Trainer {
       state.step += 1
       pace = pace.map { 0.95 * $0 + 0.05 * seconds } ?? seconds
       switch outcome {
-      case .done(let loss, let norm):
+      case .done(let loss, let norm, let tokens):
         let step = StepMetrics(
           step: state.step, loss: loss, learningRate: settings.learningRate(step: state.step - 1),
           gradientNorm: norm, tokensPerSecond: Double(tokens) / seconds,
-          fractionOfPeak: 6 * Double(model.parameters.parameterCount) * Double(tokens) / seconds / rate,
+          fractionOfPeak: model.operationsPerToken * Double(tokens) / seconds / rate,
           secondsLeft: pace! * Double(settings.iters - state.step))
         try metrics.append(
           "step", step: step.step,
           [
             "loss": .number(step.loss), "learning_rate": .number(step.learningRate),
             "gradient_norm": .number(norm), "tokens_per_second": .number(step.tokensPerSecond),
-            "fraction_of_peak": .number(step.fractionOfPeak), "tokens": .integer(step.step * tokens),
+            "fraction_of_peak": .number(step.fractionOfPeak), "tokens": .integer(state.tokens),
           ])
         onEvent(.step(step))
       case .skipped(let reason):
@@ -225,7 +344,8 @@ package final class Trainer {
       }
       if isInterrupted, !isLast {
         return RunResult(
-          step: state.step, validationLoss: nil, seconds: start.duration(to: clock.now).seconds,
+          step: state.step, firstLoss: nil, validationLoss: nil,
+          seconds: start.duration(to: clock.now).seconds,
           isInterrupted: true, sample: nil, model: folder.checkpoint(savedStep))
       }
     }
@@ -234,30 +354,37 @@ package final class Trainer {
     let seconds = start.duration(to: clock.now).seconds
     let text = try sample(metrics, onEvent)
     try RunFolder.write(folder.model) { try writeModel(to: $0) }
+    let first = try MetricsLog.read(folder.metrics).first {
+      $0["type"]?.string == "validation" && $0["step"]?.int == 0
+    }
     return RunResult(
-      step: state.step, validationLoss: loss, seconds: seconds, isInterrupted: false, sample: text,
+      step: state.step, firstLoss: first?["loss"]?.double, validationLoss: loss, seconds: seconds,
+      isInterrupted: false, sample: text,
       model: folder.model)
   }
 
   private enum Outcome {
-    case done(loss: Double, norm: Double)
+    case done(loss: Double, norm: Double, tokens: Int)
     case skipped(String)
   }
 
   /// Computes gradients and changes the weights.
   private func step() throws -> Outcome {
     let parameters = model.parameters
-    let targets = settings.batchSize * settings.blockSize * settings.gradAccumulationSteps
+    let batches = try source.batches(step: state.step)
+    // The mean is over the targets of the whole step, however its passes share them.
+    let targets = max(1, batches.reduce(0) { $0 + $1.targetCount })
+    let tokens = batches.reduce(0) { $0 + $1.tokenCount }
     var total = 0.0
-    for index in 0..<settings.gradAccumulationSteps {
+    for (index, batch) in batches.enumerated() {
       let dropout = DropoutSettings(
         residual: Float(settings.dropout), attention: Float(settings.attentionDropout ?? settings.dropout),
         seed: UInt64(settings.seed), step: state.step, batch: index)
       total += try pass.run(
-        try sampler.batch(step: state.step, pass: index), targetCount: targets,
-        labelSmoothing: Float(settings.labelSmoothing), dropout: dropout)
+        batch, targetCount: targets, labelSmoothing: Float(settings.labelSmoothing), dropout: dropout)
     }
     let loss = total / Double(targets)
+    state.tokens += tokens
     let norm = optimizer.gradientNorm
     if let reason = fault(loss: loss, norm: norm) {
       guard settings.onSpike == .skip else {
@@ -272,7 +399,7 @@ package final class Trainer {
     state.updates += 1
     optimizer.update(
       settings, learningRate: settings.learningRate(step: state.step), step: state.updates, norm: norm)
-    return .done(loss: loss, norm: norm)
+    return .done(loss: loss, norm: norm, tokens: tokens)
   }
 
   /// What is wrong with a step, and with which tensor.
@@ -325,12 +452,9 @@ package final class Trainer {
   ///
   /// - Parameter batches: how many batches of it; 0 for all.
   package func validationLoss(batches: Int) throws -> Double? {
-    guard let validation = data.validation else { return nil }
     var total = 0.0
     var count = 0
-    for ranges in validation.validationBatches(settings, batches: batches) {
-      let batch = TokenBatch(
-        sequences: try ranges.map { try validation.tokens(at: $0.lowerBound, count: $0.count) })
+    try source.forEachValidationBatch(limit: batches) { batch in
       total += try pass.run(batch, targetCount: batch.targetCount, wantsGradient: false)
       count += batch.targetCount
     }
@@ -339,22 +463,21 @@ package final class Trainer {
 
   /// A text that the model writes now.
   private func sample(_ metrics: MetricsLog, _ onEvent: (TrainingEvent) -> Void) throws -> String? {
-    guard settings.sampleTokens > 0, let tokenizer = data.tokenizer else { return nil }
-    var prompt = try tokenizer.encode(settings.samplePrompt ?? "", addSpecialTokens: true)
-    let shown = settings.samplePrompt ?? ""
-    if prompt.isEmpty { prompt = try data.endOfText.map { [$0] } ?? data.training.tokens(at: 0, count: 1) }
+    guard settings.sampleTokens > 0, let tokenizer = companions.tokenizer,
+      let (shown, prompt) = companions.prompt
+    else { return nil }
     let context = model.decoder.configuration.contextLength
     var configuration = GenerationConfiguration()
     configuration.samples = true
     configuration.temperature = settings.sampleTemperature
     configuration.seed = UInt64(settings.seed)
     configuration.maximumNewTokens = max(1, min(settings.sampleTokens, context - prompt.count))
-    configuration.endTokens = data.endOfText.map { [$0] }
+    configuration.endTokens = companions.endTokens
     let plan = try configuration.plan(
       promptLength: prompt.count, contextLength: context,
       vocabularySize: model.decoder.configuration.vocabularySize, source: "sample_prompt")
     let session = try InferenceSession(
-      decoder: model.decoder, engine: BLASEngine(pool: pool), capacity: plan.maximumLength)
+      decoder: model.decoder, engine: model.engine(pool: pool), capacity: plan.maximumLength)
     let result = try generate(prompt: prompt, plan: plan, session: session)
     let text = shown + tokenizer.decode(result.sequences.first?.tokens ?? [], skipSpecialTokens: true)
     try metrics.append("sample", step: state.step, ["text": .string(text)])
@@ -366,26 +489,16 @@ package final class Trainer {
 
   /// Writes a folder that transformers loads.
   private func writeModel(to path: String) throws {
-    try model.parameters.save(model.parameters.values, to: path + "/model.safetensors")
-    try AtomicFile.write(model.description.document.text(.indented) + "\n", to: path + "/config.json")
-    for file in data.tokenizerFiles {
+    try model.save(to: path, base: settings.initFrom)
+    for file in companions.files {
       try file.contents.withUnsafeBytes { try AtomicFile.write($0, to: path + "/" + file.name) }
     }
-    let configuration = model.decoder.configuration
-    var members: [JSONObject.Member] = []
-    func add(_ key: String, _ value: Int?) {
-      if let value { members.append(.init(key: key, value: .integer(value))) }
-    }
-    add("bos_token_id", configuration.beginOfSequenceToken)
-    add("eos_token_id", configuration.endOfSequenceTokens.first)
-    add("pad_token_id", configuration.paddingToken)
-    try AtomicFile.write(
-      JSONValue.object(JSONObject(members)).text(.indented) + "\n", to: path + "/generation_config.json")
   }
 
   private func save(_ path: String) throws {
     try RunFolder.write(path) { temporary in
       try writeModel(to: temporary)
+      try model.adapters?.saveState(to: temporary)
       try model.parameters.save(optimizer.first, to: temporary + "/optimizer-first.safetensors")
       try model.parameters.save(optimizer.second, to: temporary + "/optimizer-second.safetensors")
       // Bit patterns: a number in decimals may come back as another one.
@@ -393,8 +506,8 @@ package final class Trainer {
         value.map { .string(String($0.bitPattern, radix: 16)) } ?? .null
       }
       let document: JSONValue = [
-        "step": .integer(state.step), "updates": .integer(state.updates), "average": bits(state.average),
-        "best": bits(state.best),
+        "step": .integer(state.step), "updates": .integer(state.updates), "tokens": .integer(state.tokens),
+        "average": bits(state.average), "best": bits(state.best),
       ]
       try AtomicFile.write(document.text(.indented) + "\n", to: temporary + "/trainer.json")
     }
@@ -409,8 +522,10 @@ package final class Trainer {
     else {
       throw TrainingError.checkpoint(path: path + "/trainer.json", reason: "names no step")
     }
-    state = State(step: step, updates: updates, average: number("average"), best: number("best"))
-    try model.parameters.load(path + "/model.safetensors", into: model.parameters.values)
+    state = State(
+      step: step, updates: updates, tokens: document["tokens"]?.int ?? step * source.tokensPerStep,
+      average: number("average"), best: number("best"))
+    try model.load(path)
     try model.parameters.load(path + "/optimizer-first.safetensors", into: optimizer.first)
     try model.parameters.load(path + "/optimizer-second.safetensors", into: optimizer.second)
   }

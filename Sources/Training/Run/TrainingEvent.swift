@@ -56,6 +56,8 @@ package struct StepMetrics: Sendable {
 package struct RunResult: Sendable {
   /// Steps done.
   package let step: Int
+  /// The mean loss over the whole validation data before the first step, of a model that was trained before.
+  package let firstLoss: Double?
   /// The mean loss over the whole validation data, if there is any.
   package let validationLoss: Double?
   /// Seconds of this process's part of the run.

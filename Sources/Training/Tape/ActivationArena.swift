@@ -140,6 +140,35 @@ final class ActivationArena {
     return (view(x, index, gradient), true)
   }
 
+  // MARK: Reuse
+
+  /// A place that memory can be taken back to.
+  struct Mark {
+    fileprivate let used: Int
+    fileprivate let pieceCount: Int
+  }
+
+  /// Where the next piece will begin.
+  var mark: Mark { Mark(used: used, pieceCount: pieces.count) }
+
+  /// Takes back what was handed out since a mark; later pieces will lie where it lay.
+  ///
+  /// - Returns: the pieces, to be restored when they are needed again.
+  func release(to mark: Mark) -> [Piece] {
+    let released = Array(pieces[mark.pieceCount...])
+    pieces.removeLast(released.count)
+    gradients.removeLast(released.count)
+    used = mark.used
+    return released
+  }
+
+  /// Takes pieces back in, at the top and without gradients; what lies in them now is whatever came after them.
+  func restore(_ released: [Piece]) {
+    pieces += released
+    gradients += [UnsafeMutablePointer<Float>?](repeating: nil, count: released.count)
+    if let last = released.last { used = last.start + max(16, (last.count + 15) / 16 * 16) }
+  }
+
   /// Memory for a gradient on the way, to be given back with `giveBack`.
   func borrow(_ rows: Int, _ columns: Int) -> MutableMatrixView {
     let count = rows * columns

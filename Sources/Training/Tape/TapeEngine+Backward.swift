@@ -8,6 +8,7 @@ extension TapeEngine {
   /// of results vanish as soon as everything that came after them is done.
   func backward() {
     for (index, record) in records.enumerated().reversed() {
+      recall(at: index)
       takeBack(record)
       arena.freeGradients(bornFrom: index)
     }
@@ -54,9 +55,9 @@ extension TapeEngine {
       engine.rotate(dX, cosines: cosines, sines: back.readOnly, dimension: dimension, pairing: pairing)
       arena.giveBack(back)
 
-    case .linear(let x, let saved, let weight, let y, let after):
+    case .linear(let x, let saved, let weight, let y, let after, let adapted):
       guard let dY = arena.gradient(of: y) else { return }
-      takeBackLinear(x, saved, weight, dY, after)
+      takeBackLinear(x, saved, weight, dY, after, adapted)
 
     case .attention(let attention, let queries, let keys, let values, let y, let logSums):
       guard let dY = arena.gradient(of: y) else { return }
@@ -126,7 +127,7 @@ extension TapeEngine {
 
   private func takeBackLinear(
     _ x: MatrixView, _ saved: MatrixView, _ weight: LinearWeight, _ dY: MutableMatrixView,
-    _ after: AfterProduct
+    _ after: AfterProduct, _ adapted: [AppliedAdapter]
   ) {
     var product = dY
     var borrowed: MutableMatrixView?
@@ -145,17 +146,53 @@ extension TapeEngine {
       }
     }
     takeBackProduct(x, saved, weight, product.readOnly)
+    for applied in adapted { takeBackAdapter(x, saved, applied, product.readOnly) }
     if let borrowed { arena.giveBack(borrowed) }
   }
 
   /// The gradients of a product's operands.
   func takeBackProduct(_ x: MatrixView, _ saved: MatrixView, _ weight: LinearWeight, _ dY: MatrixView) {
     if let dWeight = parameters.gradient(of: weight.values) {
-      linearBackwardWeight(dY, saved, layout: weight.layout, into: dWeight, pool: pool)
+      linearBackwardWeight(
+        dY, saved, layout: weight.layout, into: dWeight, precision: precision, pool: pool)
     }
     if let dBias = weight.bias.flatMap(parameters.gradient) { biasBackward(dY, into: dBias, pool: pool) }
     let (dX, accumulate) = arena.gradientTarget(of: x)
-    linearBackwardInput(dY, weight, into: dX, accumulate: accumulate, pool: pool)
+    linearBackwardInput(
+      dY, weight, into: dX, accumulate: accumulate, precision: precision, pool: pool)
+  }
+
+  /// The gradients of what an adapter added to a product, whose own are done: that of x is there to be added to.
+  ///
+  /// y += h·Bᵀ with h = s·x·Aᵀ: dB = dYᵀ·h, and with g = s·dY·B, dA = gᵀ·x and dX += g·A.
+  private func takeBackAdapter(
+    _ x: MatrixView, _ saved: MatrixView, _ applied: AppliedAdapter, _ dY: MatrixView
+  ) {
+    let adapter = applied.adapter
+    let dBand = dY.columns(adapter.outputs)
+    if let dB = parameters.gradient(of: adapter.b.values) {
+      linearBackwardWeight(dBand, applied.low, layout: .outputMajor, into: dB, pool: pool)
+    }
+    let dLow = arena.borrow(dY.rows, adapter.a.outputs)
+    linearBackwardInput(dBand, adapter.b, into: dLow, accumulate: false, pool: pool)
+    engine.scale(dLow, by: adapter.scale)
+    let dX = arena.gradientTarget(of: x).view
+    let dA = parameters.gradient(of: adapter.a.values)
+    if let mask = applied.mask {
+      let part = arena.borrow(x.rows, x.columns)
+      mask.apply(saved, into: part, pool: pool)
+      if let dA {
+        linearBackwardWeight(dLow.readOnly, part.readOnly, layout: .outputMajor, into: dA, pool: pool)
+      }
+      linearBackwardInput(dLow.readOnly, adapter.a, into: part, accumulate: false, pool: pool)
+      mask.apply(part.readOnly, into: part, pool: pool)
+      engine.add(part.readOnly, scaledBy: 1, to: dX)
+      arena.giveBack(part)
+    } else {
+      if let dA { linearBackwardWeight(dLow.readOnly, saved, layout: .outputMajor, into: dA, pool: pool) }
+      linearBackwardInput(dLow.readOnly, adapter.a, into: dX, accumulate: true, pool: pool)
+    }
+    arena.giveBack(dLow)
   }
 }
 

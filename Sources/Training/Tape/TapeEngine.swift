@@ -13,6 +13,8 @@ package struct DropoutSettings: Sendable {
   package var step = 0
   /// Which of the step's batches.
   package var batch = 0
+  /// Whether this is a pass that learns; what adapters read drops only there.
+  package var isActive = false
 
   /// Drops nothing.
   package init() {}
@@ -24,6 +26,7 @@ package struct DropoutSettings: Sendable {
     self.seed = seed
     self.step = step
     self.batch = batch
+    isActive = true
   }
 }
 
@@ -48,7 +51,9 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
       x: MatrixView, saved: MatrixView, weight: NormalizationWeight, dimension: Int, weightStride: Int)
     case rotate(
       x: MatrixView, cosines: MatrixView, sines: MatrixView, dimension: Int, pairing: RotaryPairing)
-    case linear(x: MatrixView, saved: MatrixView, weight: LinearWeight, y: MatrixView, after: AfterProduct)
+    case linear(
+      x: MatrixView, saved: MatrixView, weight: LinearWeight, y: MatrixView, after: AfterProduct,
+      adapted: [AppliedAdapter])
     case attention(
       CausalAttention, queries: MatrixView, keys: MatrixView, values: MatrixView, y: MatrixView,
       logSums: UnsafeMutablePointer<Float>)
@@ -67,6 +72,15 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
     case activated(Activation, argument: MatrixView)
   }
 
+  /// What an adapter computed beside a product.
+  struct AppliedAdapter {
+    let adapter: Adapter
+    /// s·drop(x)·Aᵀ, (R, r).
+    let low: MatrixView
+    /// What drops of x.
+    let mask: DropoutMask?
+  }
+
   /// `tape`.
   var name: String { "tape" }
   /// Threads that take part.
@@ -76,26 +90,40 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   var padding: (table: UnsafePointer<Float>, token: Int)?
   /// What drops.
   var dropout = DropoutSettings()
+  /// Whether the results of a block are forgotten once the block is done, and computed again on the way back.
+  var recomputes = false
   /// What is recorded so far, in order.
   private(set) var records: [Record] = []
   let arena: ActivationArena
   let engine: BLASEngine
   let pool: WorkerPool
+  let precision: ProductPrecision
   let parameters: ParameterArena
+  let adapters: AdapterSet?
   /// Keys and values of the layer in hand.
   private var stored: (keys: MatrixView, values: MatrixView)?
   /// The embeddings, until the first operation that reads them: what drops of them drops then.
   private var embedded: MutableMatrixView?
   private var siteCount: UInt32 = 0
+  /// Blocks whose results were forgotten.
+  var blocks = ForgottenBlocks()
 
   /// Prepares.
   ///
-  /// - Parameter parameters: the weights whose gradients are wanted; others pass gradients on and get none.
+  /// - Parameters:
+  ///   - parameters: the weights whose gradients are wanted; others pass gradients on and get none.
+  ///   - adapters: maps of low rank beside the decoder's.
+  ///   - precision: what the operands of products with weights are rounded to.
   /// - Throws: `DecoderError.memory`.
-  init(pool: WorkerPool, parameters: ParameterArena) throws {
+  init(
+    pool: WorkerPool, parameters: ParameterArena, adapters: AdapterSet? = nil,
+    precision: ProductPrecision = .f32
+  ) throws {
     self.pool = pool
     self.parameters = parameters
-    engine = BLASEngine(pool: pool)
+    self.adapters = adapters
+    self.precision = precision
+    engine = BLASEngine(pool: pool, precision: precision)
     arena = try ActivationArena()
   }
 
@@ -106,6 +134,7 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
     arena.reset()
     embedded = nil
     siteCount = 0
+    blocks = ForgottenBlocks()
   }
 
   /// Fresh memory for each result.
@@ -149,25 +178,50 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
 
   func linear(_ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue) {
     dropEmbedding()
-    let saved = kept(x)
-    var after = AfterProduct.stored
+    let beside = adapters?.adapters(of: weight) ?? []
+    // Only gradients of a matrix want what it was multiplied with.
+    let isNeeded = !beside.isEmpty || parameters.gradient(of: weight.values) != nil
+    let saved = isNeeded ? kept(x) : x
+    let after: AfterProduct
     switch epilogue {
-    case .store:
-      engine.linear(x, weight, into: y, epilogue: .store)
-    case .add:
-      let mask = residualMask()
-      if let mask {
-        let branch = arena.borrow(y.rows, y.columns)
-        engine.linear(x, weight, into: branch, epilogue: .store)
-        mask.apply(branch.readOnly, into: y, accumulate: true, pool: pool)
-        arena.giveBack(branch)
-      } else {
-        engine.linear(x, weight, into: y, epilogue: .add)
-      }
-      after = .added(mask: mask)
+    case .store: after = .stored
+    case .add: after = .added(mask: residualMask())
     case .activate(let activation):
       let argument = arena.matrix(y.rows, y.columns, born: records.count)
+      after = .activated(activation, argument: argument.readOnly)
+    }
+    let adapted = beside.map { adapter in
+      AppliedAdapter(
+        adapter: adapter, low: arena.matrix(x.rows, adapter.a.outputs, born: records.count).readOnly,
+        mask: adapter.dropout > 0 && dropout.isActive ? mask(adapter.dropout) : nil)
+    }
+    multiply(x, saved, weight, into: y, after, adapted)
+    records.append(
+      .linear(x: x, saved: saved, weight: weight, y: y.readOnly, after: after, adapted: adapted))
+  }
+
+  /// A product, what adapters add to it, and what becomes of it.
+  func multiply(
+    _ x: MatrixView, _ saved: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView,
+    _ after: AfterProduct, _ adapted: [AppliedAdapter]
+  ) {
+    switch after {
+    case .stored:
+      engine.linear(x, weight, into: y, epilogue: .store)
+      adapt(saved, adapted, into: y)
+    case .added(let mask?):
+      let branch = arena.borrow(y.rows, y.columns)
+      engine.linear(x, weight, into: branch, epilogue: .store)
+      adapt(saved, adapted, into: branch)
+      mask.apply(branch.readOnly, into: y, accumulate: true, pool: pool)
+      arena.giveBack(branch)
+    case .added(nil):
+      engine.linear(x, weight, into: y, epilogue: .add)
+      adapt(saved, adapted, into: y)
+    case .activated(let activation, let argument):
+      let argument = argument.writable
       engine.linear(x, weight, into: argument, epilogue: .store)
+      adapt(saved, adapted, into: argument)
       pool.run(y.rows, grain: max(1, 16_384 / max(1, y.columns))) { rows in
         let (source, target) = (argument.rows(rows), y.rows(rows))
         for row in 0..<rows.count {
@@ -175,9 +229,24 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
           activate(target.rows(row..<row + 1), bias: nil, activation)
         }
       }
-      after = .activated(activation, argument: argument.readOnly)
     }
-    records.append(.linear(x: x, saved: saved, weight: weight, y: y.readOnly, after: after))
+  }
+
+  /// Adds what adapters make of a product's operand to the product.
+  private func adapt(_ x: MatrixView, _ adapted: [AppliedAdapter], into y: MutableMatrixView) {
+    for applied in adapted {
+      let (adapter, low) = (applied.adapter, applied.low.writable)
+      if let mask = applied.mask {
+        let dropped = arena.borrow(x.rows, x.columns)
+        mask.apply(x, into: dropped, pool: pool)
+        engine.linear(dropped.readOnly, adapter.a, into: low, epilogue: .store)
+        arena.giveBack(dropped)
+      } else {
+        engine.linear(x, adapter.a, into: low, epilogue: .store)
+      }
+      engine.scale(low, by: adapter.scale)
+      engine.linear(low.readOnly, adapter.b, into: y.columns(adapter.outputs), epilogue: .add)
+    }
   }
 
   /// Remembers where the keys and values of a layer are.
@@ -225,15 +294,16 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
 
   func add(_ x: MatrixView, scaledBy scale: Float, to y: MutableMatrixView) {
     let mask = residualMask()
-    if let mask {
-      let branch = arena.borrow(y.rows, y.columns)
-      mask.apply(x, into: branch, pool: pool)
-      engine.add(branch.readOnly, scaledBy: scale, to: y)
-      arena.giveBack(branch)
-    } else {
-      engine.add(x, scaledBy: scale, to: y)
-    }
+    add(x, scaledBy: scale, to: y, mask)
     records.append(.add(x: x, scale: scale, y: y.readOnly, mask: mask))
+  }
+
+  func add(_ x: MatrixView, scaledBy scale: Float, to y: MutableMatrixView, _ mask: DropoutMask?) {
+    guard let mask else { return engine.add(x, scaledBy: scale, to: y) }
+    let branch = arena.borrow(y.rows, y.columns)
+    mask.apply(x, into: branch, pool: pool)
+    engine.add(branch.readOnly, scaledBy: scale, to: y)
+    arena.giveBack(branch)
   }
 
   func scale(_ x: MutableMatrixView, by scale: Float) {
@@ -264,11 +334,15 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
   private func kept(_ x: MatrixView) -> MatrixView { arena.isMutable(x) ? copied(x) : x }
 
   private func copied(_ x: MatrixView) -> MatrixView {
-    let copy = arena.matrix(x.rows, x.columns, born: records.count)
+    let target = arena.matrix(x.rows, x.columns, born: records.count)
+    duplicate(x, into: target)
+    return target.readOnly
+  }
+
+  func duplicate(_ x: MatrixView, into y: MutableMatrixView) {
     pool.run(x.rows, grain: max(1, 65_536 / max(1, x.columns))) { rows in
-      for row in rows { copy.row(row).update(from: x.row(row), count: x.columns) }
+      for row in rows { y.row(row).update(from: x.row(row), count: x.columns) }
     }
-    return copy.readOnly
   }
 
   // MARK: Dropout

@@ -48,21 +48,34 @@ package final class TrainingPass {
   /// One address per layer, where an inference would keep keys and values.
   private let cache: FloatMemory
   private var logits: FloatMemory?
+  /// Rows that are scored, and their gradients, where others lie between them.
+  private var scored: FloatMemory?
 
   /// Floats of logits that are held at once, where one row is not more.
   private static let logitCount = 1 << 25
 
   /// Prepares.
   ///
+  /// - Parameters:
+  ///   - decoder: the model.
+  ///   - parameters: the weights whose gradients are wanted.
+  ///   - adapters: maps of low rank beside the decoder's.
+  ///   - precision: what the operands of products with weights are rounded to. Sums, norms, attention, the loss and the
+  ///     weights themselves stay in single precision.
+  ///   - recomputes: whether the results of blocks are computed again on the way back instead of being kept.
   /// - Throws: `TrainingError.mixture` for a model whose gradients are not computed, or `DecoderError.memory`.
-  package init(_ decoder: Decoder, _ parameters: ParameterArena, pool: WorkerPool) throws {
+  package init(
+    _ decoder: Decoder, _ parameters: ParameterArena, adapters: AdapterSet? = nil,
+    precision: ProductPrecision = .f32, recomputes: Bool = false, pool: WorkerPool
+  ) throws {
     guard decoder.configuration.experts == nil else {
       throw TrainingError.mixture(modelType: decoder.configuration.modelType)
     }
     self.decoder = decoder
     self.parameters = parameters
     self.pool = pool
-    tape = try TapeEngine(pool: pool, parameters: parameters)
+    tape = try TapeEngine(pool: pool, parameters: parameters, adapters: adapters, precision: precision)
+    tape.recomputes = recomputes
     // In transformers, these families' embeddings know no padding token; all others' do.
     let unpadded = ["bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj"]
     if let token = decoder.configuration.paddingToken, !unpadded.contains(decoder.configuration.modelType) {
@@ -73,7 +86,8 @@ package final class TrainingPass {
 
   /// Bytes of activations, gradients of activations and logits, at most so far.
   package var workspaceByteCount: Int {
-    tape.arena.largestByteCount + tape.arena.gradientByteCount + (logits?.count ?? 0) * 4
+    tape.arena.largestByteCount + tape.arena.gradientByteCount
+      + ((logits?.count ?? 0) + (scored?.count ?? 0)) * 4
   }
 
   /// Computes a batch's loss, and adds its gradients to the arena of parameters.
@@ -91,14 +105,36 @@ package final class TrainingPass {
     _ batch: TokenBatch, targetCount: Int, labelSmoothing: Float = 0, dropout: DropoutSettings = .init(),
     wantsGradient: Bool = true
   ) throws -> Double {
-    tape.reset()
-    tape.dropout = dropout
-    let hidden = forward(batch)
-    let loss = try head(
-      hidden, targets: batch.targets.flatMap { $0 }, scale: 1 / Float(max(1, targetCount)),
-      labelSmoothing: labelSmoothing, wantsGradient: wantsGradient)
-    if wantsGradient { tape.backward() } else { tape.reset() }
+    var loss = 0.0
+    var dropout = dropout
+    for part in parts(batch) {
+      tape.reset()
+      tape.dropout = dropout
+      let hidden = forward(part)
+      loss += try head(
+        hidden, targets: part.targets.flatMap { $0 }, scale: 1 / Float(max(1, targetCount)),
+        labelSmoothing: labelSmoothing, wantsGradient: wantsGradient)
+      if wantsGradient { tape.backward() } else { tape.reset() }
+      // Another part draws other numbers.
+      dropout.seed = dropout.seed &+ 0x9E37_79B9
+    }
     return loss
+  }
+
+  /// The batch as it is computed: whole, unless the angles of a long sequence's positions are not those of a short one's.
+  ///
+  /// Such sequences are computed alone, as each would be without the others.
+  private func parts(_ batch: TokenBatch) -> [TokenBatch] {
+    let limits = decoder.configuration.rotaryEmbeddings.compactMap(\.stableLength)
+    guard let limit = limits.min(), batch.inputs.count > 1, batch.inputs.contains(where: { $0.count > limit })
+    else { return [batch] }
+    let places = batch.inputs.indices
+    let short = places.filter { batch.inputs[$0].count <= limit }
+    let groups =
+      (short.isEmpty ? [] : [short]) + places.filter { batch.inputs[$0].count > limit }.map { [$0] }
+    return groups.map { group in
+      TokenBatch(inputs: group.map { batch.inputs[$0] }, targets: group.map { batch.targets[$0] })
+    }
   }
 
   /// Everything up to what the head reads, (R, embedding channels).
@@ -125,7 +161,12 @@ package final class TrainingPass {
         tokens: batch.inputs.flatMap { $0 }, positions: batch.inputs.flatMap { Array(0..<$0.count) },
         sequenceLengths: [Int](repeating: longest, count: segments.count), segments: segments)
       decoder.forward(pass, engine: tape, storage: tape, scored: 0..<0, logits: none) { point, view in
-        if point == .finalNorm { hidden = view }
+        switch point {
+        case .embedding: self.tape.beginBlocks(view, count: self.decoder.configuration.layerCount)
+        case .block(let layer): self.tape.endBlock(layer)
+        case .finalNorm: hidden = view
+        default: break
+        }
       }
     }
     guard let hidden else { preconditionFailure("a forward pass without a result") }
@@ -141,34 +182,63 @@ package final class TrainingPass {
     let settings = CrossEntropySettings(
       labelSmoothing: labelSmoothing, softCap: configuration.logitSoftCap,
       logitScale: configuration.logitScale)
-    let blocks = max(
-      1, (hidden.rows * weight.outputs + TrainingPass.logitCount - 1) / TrainingPass.logitCount)
-    let blockRows = max(1, (hidden.rows + blocks - 1) / blocks)
+    // Rows without a target cost nothing where they are many: prompts are often longer than answers.
+    let places = targets.indices.filter { targets[$0] != CrossEntropySettings.ignoredTarget }
+    let isSparse = places.count < targets.count - targets.count / 8
+    let rowCount = isSparse ? places.count : targets.count
+    let gradient = wantsGradient ? tape.arena.gradientTarget(of: hidden, isWritten: true).view : nil
+    if isSparse, let gradient { tape.engine.clear(gradient) }
+    guard rowCount > 0 else { return 0 }
+    let blocks = max(1, (rowCount * weight.outputs + TrainingPass.logitCount - 1) / TrainingPass.logitCount)
+    let blockRows = max(1, (rowCount + blocks - 1) / blocks)
     if logits.map({ $0.count < blockRows * weight.outputs }) ?? true {
       logits = nil
       logits = try FloatMemory(count: blockRows * weight.outputs, purpose: "logits")
     }
-    let gradient = wantsGradient ? tape.arena.gradientTarget(of: hidden, isWritten: true).view : nil
+    if isSparse, scored.map({ $0.count < 2 * blockRows * hidden.columns }) ?? true {
+      scored = nil
+      scored = try FloatMemory(count: 2 * blockRows * hidden.columns, purpose: "rows that are scored")
+    }
     var losses = [Double](repeating: 0, count: blockRows)
     var total = 0.0
     var start = 0
-    while start < hidden.rows {
-      let rows = start..<min(start + blockRows, hidden.rows)
+    while start < rowCount {
+      let rows = start..<min(start + blockRows, rowCount)
       let block = MutableMatrixView(logits!.base, rows: rows.count, columns: weight.outputs)
-      let input = hidden.rows(rows)
+      var input = hidden
+      var dInput: MutableMatrixView?
+      if isSparse {
+        let gathered = MutableMatrixView(scored!.base, rows: rows.count, columns: hidden.columns)
+        tape.engine.gather(hidden, rows: Array(places[rows]), into: gathered)
+        input = gathered.readOnly
+        dInput = MutableMatrixView(
+          scored!.base + blockRows * hidden.columns, rows: rows.count, columns: hidden.columns)
+      } else {
+        input = hidden.rows(rows)
+        dInput = gradient?.rows(rows)
+      }
       tape.engine.linear(input, weight, into: block, epilogue: .store)
       crossEntropy(
-        block, targets: targets[rows], settings, scale: scale, losses: &losses, wantsGradient: wantsGradient,
-        pool: pool)
+        block, targets: isSparse ? places[rows].map { targets[$0] }[...] : targets[rows], settings,
+        scale: scale,
+        losses: &losses, wantsGradient: wantsGradient, pool: pool)
       for index in 0..<rows.count { total += losses[index] }
-      if let gradient {
+      if let gradient, let dInput {
         if let dWeight = parameters.gradient(of: weight.values) {
-          linearBackwardWeight(block.readOnly, input, layout: weight.layout, into: dWeight, pool: pool)
+          linearBackwardWeight(
+            block.readOnly, input, layout: weight.layout, into: dWeight, precision: tape.precision, pool: pool
+          )
         }
         if let dBias = weight.bias.flatMap(parameters.gradient) {
           biasBackward(block.readOnly, into: dBias, pool: pool)
         }
-        linearBackwardInput(block.readOnly, weight, into: gradient.rows(rows), accumulate: false, pool: pool)
+        linearBackwardInput(
+          block.readOnly, weight, into: dInput, accumulate: false, precision: tape.precision, pool: pool)
+        if isSparse {
+          for (index, place) in places[rows].enumerated() {
+            gradient.row(place).update(from: dInput.row(index), count: hidden.columns)
+          }
+        }
       }
       start = rows.upperBound
     }

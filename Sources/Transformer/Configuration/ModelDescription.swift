@@ -16,7 +16,10 @@ public struct ModelDescription: Sendable {
 
   /// Reads a folder's `config.json`, or the metadata of a GGUF file.
   public static func load(from folder: String) throws -> ModelDescription {
-    if GGUFFile.recognises(folder) { return try GGUFModel(path: folder).description }
+    // A file can only be GGUF; what else it is, its reader says.
+    if GGUFFile.recognises(folder) || (fileExists(folder) && !folderExists(folder)) {
+      return try GGUFModel(path: folder).description
+    }
     let path = folder.hasSuffix("/") ? folder + "config.json" : folder + "/config.json"
     return try ModelDescription(try JSONDocument.load(path), path: path)
   }

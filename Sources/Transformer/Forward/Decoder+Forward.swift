@@ -198,15 +198,24 @@ extension Decoder {
   ) -> MutableMatrixView {
     let rows = pass.tokens.count
     let x = storage.matrix(.residual, rows, configuration.hiddenSize)
-    let table = MatrixView(
-      weights.tokenEmbedding, rows: configuration.vocabularySize, columns: configuration.embeddingSize)
+    func look(_ y: MutableMatrixView) {
+      switch weights.embedding {
+      case .packed(let table): engine.embed(pass.tokens, table: table, into: y)
+      case .floats(let values):
+        engine.embed(
+          pass.tokens,
+          table: MatrixView(
+            values, rows: configuration.vocabularySize, columns: configuration.embeddingSize),
+          into: y, accumulate: false)
+      }
+    }
     if let projection = weights.embeddingProjection {
       let narrow = storage.matrix(.embedding, rows, configuration.embeddingSize)
-      engine.embed(pass.tokens, table: table, into: narrow, accumulate: false)
+      look(narrow)
       if configuration.embeddingScale != 1 { engine.scale(narrow, by: configuration.embeddingScale) }
       engine.linear(narrow.readOnly, projection, into: x, epilogue: .store)
     } else {
-      engine.embed(pass.tokens, table: table, into: x, accumulate: false)
+      look(x)
       if configuration.embeddingScale != 1 { engine.scale(x, by: configuration.embeddingScale) }
     }
     if let positions = configuration.learnedPositions, let embedding = weights.positionEmbedding {

@@ -141,7 +141,9 @@ struct GGUFConfiguration {
         key("attention.value_length"), "is \(values) where keys have \(dimension), which is not supported")
     }
     let layers = try required("block_count")
-    guard (1...16_384).contains(layers) else { throw settings.error(key("block_count"), "is \(layers)") }
+    guard (1...16_384).contains(layers) else {
+      throw settings.error(key("block_count"), "must be from 1 to 16384, is \(layers)")
+    }
     return Size(
       channels: channels, layers: layers, heads: heads, groups: groups,
       dimension: dimension, inner: try integer("feed_forward_length"),

@@ -24,17 +24,35 @@ public struct GGUFExport {
     case bf16
     /// Blocks of 32 with 8 bits a weight.
     case q8_0
-    /// Blocks of 32 with 4 bits a weight; the head has 8.
+    /// Blocks of 32 with 4 bits a weight; the head has 6.
     case q4_0
+    /// Blocks of 32 with 5 bits a weight; the head has 6.
+    case q5_0
+    /// Blocks of 256 with 4 bits a weight, llama.cpp's `Q4_K_M`: the head, and some values and second maps, have 6.
+    case q4_K
+    /// Blocks of 256 with 5 bits a weight; the head has 6.
+    case q5_K
+    /// Blocks of 256 with 6 bits a weight.
+    case q6_K
 
-    var tensorType: TensorType {
-      switch self {
-      case .f32: .f32
-      case .f16: .f16
-      case .bf16: .bf16
-      case .q8_0: .q8_0
-      case .q4_0: .q4_0
+    /// The type of the same name in memory; nothing for `f32`.
+    public var weightType: WeightType? { WeightType(rawValue: rawValue) }
+
+    /// What a matrix of a type in memory is written as.
+    public init(_ type: WeightType) {
+      guard let found = OutputType(rawValue: type.rawValue) else {
+        preconditionFailure("GGUF is not written as \(type.rawValue)")
       }
+      self = found
+    }
+
+    /// Finds a type by its name, in capitals or not.
+    public init?(name: String) {
+      guard let type = OutputType.allCases.first(where: { $0.rawValue.lowercased() == name.lowercased() })
+      else {
+        return nil
+      }
+      self = type
     }
 
     /// `general.file_type`.
@@ -44,6 +62,10 @@ public struct GGUFExport {
       case .f16: 1
       case .q4_0: 2
       case .q8_0: 7
+      case .q5_0: 8
+      case .q4_K: 15
+      case .q5_K: 17
+      case .q6_K: 18
       case .bf16: 32
       }
     }
@@ -55,14 +77,18 @@ public struct GGUFExport {
   private let source: any WeightSource
   private let architecture: GGUFArchitecture
   private let parts: [Part]
+  private let quantized: ModelQuantizer.Result?
   private let settings: [(key: String, value: GGUFValue)]
 
   /// Opens a model and works out what its file will be.
   ///
-  /// - Parameter model: a folder in Hugging Face's layout, or a GGUF file.
+  /// - Parameters:
+  ///   - model: a folder in Hugging Face's layout, or a GGUF file.
+  ///   - quantized: matrices that are in blocks already and are written as they are.
   /// - Throws: `GGUFExportError` for a model that GGUF cannot express, or what `Decoder.load` throws.
-  public init(model: String) throws {
+  public init(model: String, quantized: ModelQuantizer.Result? = nil) throws {
     let (description, source) = try openModel(model)
+    self.quantized = quantized
     try description.refuseUnknownSettings()
     let configuration = description.configuration
     let loader = WeightLoader(family: description.family, configuration: configuration, source: source)
@@ -137,8 +163,8 @@ public struct GGUFExport {
   ///
   /// - Parameters:
   ///   - path: the file.
-  ///   - type: how matrices are encoded. Vectors, norms, routers and embeddings of positions stay `f32`, and rows
-  ///     that blocks of 32 do not divide become `f16`.
+  ///   - type: how matrices are encoded. Vectors, norms, routers and embeddings of positions stay `f32`, and rows that
+  ///     blocks do not divide fall back as in llama.cpp. Blocks of the same type are copied.
   ///   - name: `general.name`.
   ///   - vocabulary: keys and values besides, the tokenizer's among them.
   public func write(
@@ -166,10 +192,23 @@ public struct GGUFExport {
     guard isMatrix, !part.name.hasSuffix("_norm.weight"), part.name != "position_embd.weight",
       !part.name.hasSuffix("ffn_gate_inp.weight")
     else { return .f32 }
-    var chosen = type.tensorType
-    // What logits come from deserves the bits.
-    if type == .q4_0, part.name == (hasHead ? "output.weight" : "token_embd.weight") { chosen = .q8_0 }
-    return (part.shape.last ?? 1).isMultiple(of: chosen.elementsPerBlock) ? chosen : .f16
+    guard let type = type.weightType else { return .f32 }
+    let mixture = WeightMixture(
+      type: type, layerCount: description.configuration.layerCount,
+      expertCount: description.configuration.experts?.count ?? 0)
+    let (pattern, layer) = DecoderFamily.pattern(of: part.name.dropLast(".weight".count)) ?? (part.name, 0)
+    let chosen =
+      switch pattern.split(separator: ".").last {
+      case _ where part.name == (hasHead ? "output.weight" : "token_embd.weight"):
+        mixture.type(of: .head, layer: 0)
+      case "attn_qkv": mixture.type(of: .queryKeyValue, layer: layer)
+      case "attn_q": mixture.type(of: .queryKeyValue, layer: layer, part: 0)
+      case "attn_k": mixture.type(of: .queryKeyValue, layer: layer, part: 1)
+      case "attn_v": mixture.type(of: .queryKeyValue, layer: layer, part: 2)
+      case "ffn_down", "ffn_down_exps": mixture.type(of: .feedForwardOutput, layer: layer)
+      default: mixture.type(of: .projection, layer: layer)
+      }
+    return (chosen ?? type).fitting(inputs: part.shape.last ?? 1).tensorType
   }
 
   // MARK: Tensors
@@ -293,6 +332,7 @@ public struct GGUFExport {
     }
     let attention = description.configuration.attention
     for name in part.sources {
+      if try writeRows(name, part, tensor, append) { continue }
       let (values, owner) = try source.floats(of: name)
       let shape = source.shape(of: name)!
       let count = shape.reduce(1, *)
@@ -322,16 +362,71 @@ public struct GGUFExport {
     }
   }
 
+  /// Writes a matrix row by row: blocks of the file's type as they are, others encoded anew.
+  ///
+  /// - Returns: false for what is no matrix, or lies across the rows of the file.
+  private func writeRows(
+    _ name: String, _ part: Part, _ tensor: TensorDeclaration, _ append: GGUFWriter.Append
+  ) throws -> Bool {
+    guard part.shape.count > 1, part.transform != .offsetNorm, let columns = part.shape.last, columns > 0,
+      columns.isMultiple(of: tensor.type.elementsPerBlock),
+      let matrix = try quantized?.matrices[name] ?? source.matrix(of: name), matrix.columns == columns,
+      matrix.isTransposed == (part.transform == .transposed)
+    else { return false }
+    let attention = description.configuration.attention
+    // For each row of the file, the row of the checkpoint's tensor.
+    var places: [Int]?
+    if let order = part.transform.rowOrder(
+      rows: source.shape(of: name)?.first ?? 0, heads: attention.queryHeadCount,
+      groups: attention.keyValueHeadCount)
+    {
+      var found = [Int](repeating: 0, count: order.count)
+      for (row, place) in order.enumerated() { found[place] = row }
+      places = found
+    }
+    let rowBytes = tensor.type.byteCount(elements: columns)!
+    let rowsPerPiece = max(1, (1 << 20) / rowBytes)
+    var bytes = [UInt8](repeating: 0, count: min(rowsPerPiece, matrix.rows) * rowBytes)
+    var values = [Float](repeating: 0, count: columns)
+    for first in stride(from: 0, to: matrix.rows, by: rowsPerPiece) {
+      let rows = first..<min(first + rowsPerPiece, matrix.rows)
+      try matrix.check()
+      try bytes.withUnsafeMutableBytes { buffer in
+        for row in rows {
+          let place = places?[row] ?? row
+          let target = UnsafeMutableRawBufferPointer(
+            rebasing: buffer[(row - first) * rowBytes..<(row - first + 1) * rowBytes])
+          if matrix.type == tensor.type, let stored = matrix.bytes(row: place) {
+            if !matrix.isFinite(row: place) { try matrix.throwNonFinite() }
+            target.copyMemory(from: UnsafeRawBufferPointer(start: stored, count: rowBytes))
+            continue
+          }
+          matrix.copyFloats(row: place, columns: 0..<columns, into: &values)
+          if !values.allSatisfy(\.isFinite) { try matrix.throwNonFinite() }
+          let overflow = values.withUnsafeBufferPointer {
+            BlockEncoding.encode(tensor.type, $0, into: target)
+          }
+          if let overflow { throw beyond(tensor, row * columns + overflow) }
+        }
+        try append(UnsafeRawBufferPointer(rebasing: buffer[..<(rows.count * rowBytes)]))
+      }
+      matrix.release(rows: rows)
+    }
+    return true
+  }
+
+  private func beyond(_ tensor: TensorDeclaration, _ element: Int) -> GGUFExportError {
+    GGUFExportError(
+      path: source.path,
+      reason:
+        "tensor \(tensor.name): element \(element) is beyond \(tensor.type.rawValue); use another --outtype")
+  }
+
   /// Encodes elements in pieces, so that the encoded form of a large matrix is never whole in memory.
   private func put(
     _ values: UnsafeBufferPointer<Float>, _ tensor: TensorDeclaration, _ append: GGUFWriter.Append
   ) throws {
-    try encodeInPieces(values, as: tensor.type, append) { index in
-      GGUFExportError(
-        path: source.path,
-        reason:
-          "tensor \(tensor.name): element \(index) is beyond \(tensor.type.rawValue); use another --outtype")
-    }
+    try encodeInPieces(values, as: tensor.type, append) { beyond(tensor, $0) }
   }
 }
 

@@ -69,7 +69,10 @@ public struct GGUFModel: Sendable {
       head.type == embedding.type, head.shape == embedding.shape, let left = head.bytes.baseAddress,
       let right = embedding.bytes.baseAddress
     else { return false }
-    return memcmp(left, right, head.byteCount) == 0
+    let isSame = memcmp(left, right, head.byteCount) == 0
+    head.dontNeed()
+    embedding.dontNeed()
+    return isSame
   }
 
   /// Whether a tensor holds frequencies, which the configuration has read, or what needs no reading at all.
@@ -175,6 +178,22 @@ extension GGUFModel: WeightSource {
   func shape(of name: String) -> [Int]? { entries[name]?.shape }
 
   func path(of name: String) -> String { entries[name]?.record.path ?? path }
+
+  /// The rows as the file has them, in the checkpoint's order.
+  func matrix(of name: String) throws -> (any StoredMatrix)? {
+    guard let entry = entries[name], entry.shape.count > 1, entry.transform != .offsetNorm,
+      let last = entry.shape.last, last > 0
+    else { return nil }
+    let isTransposed = entry.transform == .transposed
+    let columns = isTransposed ? entry.shape[0] : last
+    guard columns > 0 else { return nil }
+    let attention = description.configuration.attention
+    return RecordMatrix(
+      entry.record, start: entry.start, rows: entry.count / columns, columns: columns,
+      isTransposed: isTransposed,
+      order: entry.transform.rowOrder(
+        rows: entry.shape[0], heads: attention.queryHeadCount, groups: attention.keyValueHeadCount))
+  }
 
   /// In place when the file holds `Float`s that lie as the checkpoint's would, else converted once.
   func floats(of name: String) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {

@@ -22,9 +22,12 @@ public enum CheckpointExport {
   ///   - model: a folder in Hugging Face's layout, or a GGUF file.
   ///   - folder: made if it is not there.
   ///   - type: of all tensors.
+  ///   - adapter: a folder in PEFT's layout whose changes are merged into the weights.
   /// - Throws: an error that names file and tensor, a number beyond the type among others.
-  public static func write(model: String, to folder: String, as type: OutputType) throws {
-    let (description, source) = try openModel(model)
+  public static func write(
+    model: String, to folder: String, as type: OutputType, adapter: String? = nil
+  ) throws {
+    let (description, source) = try openModel(model, adapter: adapter)
     // Checked as a model first: a folder that could not be loaded again is not written.
     try WeightLoader(family: description.family, configuration: description.configuration, source: source)
       .check()

@@ -43,7 +43,7 @@ public struct DecoderWeights: @unchecked Sendable {
   // Safe: inference never writes through the pointers; `owners` keeps the memory.
 
   /// (V, embedding channels).
-  public let tokenEmbedding: UnsafePointer<Float>
+  public let embedding: EmbeddingTable
   /// (offset + positions, C).
   public let positionEmbedding: UnsafePointer<Float>?
   /// After the embedding.
@@ -62,4 +62,76 @@ public struct DecoderWeights: @unchecked Sendable {
   public let isHeadTied: Bool
   /// Mapped files and converted copies that the pointers lead into.
   let owners: [AnyObject]
+
+  /// (V, embedding channels) as floats.
+  /// - Precondition: the table is not packed.
+  public var tokenEmbedding: UnsafePointer<Float> { embedding.values }
+
+  /// The same model with its first blocks alone.
+  func prefix(_ count: Int) -> DecoderWeights {
+    DecoderWeights(
+      embedding: embedding, positionEmbedding: positionEmbedding, embeddingNorm: embeddingNorm,
+      embeddingProjection: embeddingProjection, blocks: Array(blocks.prefix(count)), finalNorm: finalNorm,
+      outputProjection: outputProjection, head: head, isHeadTied: isHeadTied, owners: owners)
+  }
+
+  /// Bytes of the blocks' matrices; of a mixture those of the experts that one token takes.
+  public func matrixByteCount(expertsPerToken: Int) -> Int {
+    blocks.reduce(0) { total, block in
+      let maps =
+        switch block.feedForward {
+        case .dense(let maps): maps.input.byteCount + maps.output.byteCount
+        case .experts(let router, let experts):
+          router.byteCount
+            + experts.reduce(0) { $0 + $1.input.byteCount + $1.output.byteCount } * expertsPerToken
+            / max(experts.count, 1)
+        }
+      return total + block.queryKeyValue.byteCount + block.attentionOutput.byteCount + maps
+    } + (embeddingProjection?.byteCount ?? 0) + (outputProjection?.byteCount ?? 0)
+  }
+
+  /// What a report calls the weights: the type that was asked for, or the one that most of them have.
+  public func typeName(_ format: WeightFormat) -> String {
+    format == .asStored ? packedTypes.first?.type.rawValue ?? WeightFormat.float32.name : format.name
+  }
+
+  /// Bytes of all weights as they lie in memory.
+  public func byteCount(of model: ModelDescription) -> Int {
+    let counts = model.parameterCounts
+    let table =
+      switch embedding {
+      case .packed(let table): table.byteCount
+      case .floats: 4 * counts.tokenEmbedding
+      }
+    return matrixByteCount(expertsPerToken: model.configuration.experts?.count ?? 0) + table
+      + (isHeadTied ? 0 : head.byteCount) + 4 * (counts.vectors + counts.positionEmbedding)
+  }
+
+  /// The types that matrices are packed in, with their bytes, largest first; what is left is `Float`.
+  public var packedTypes: [(type: WeightType, byteCount: Int)] {
+    var bytes: [WeightType: Int] = [:]
+    func add(_ packed: PackedWeight) {
+      for part in packed.parts { bytes[part.type, default: 0] += part.byteCount }
+    }
+    func add(_ weight: LinearWeight) { if case .packed(let packed) = weight.storage { add(packed) } }
+    if case .packed(let table) = embedding, !isHeadTied { add(table) }
+    for block in blocks {
+      add(block.queryKeyValue)
+      add(block.attentionOutput)
+      switch block.feedForward {
+      case .dense(let maps):
+        add(maps.input)
+        add(maps.output)
+      case .experts(_, let experts):
+        for maps in experts {
+          add(maps.input)
+          add(maps.output)
+        }
+      }
+    }
+    for weight in [embeddingProjection, outputProjection, head].compactMap({ $0 }) { add(weight) }
+    return bytes.map { ($0.key, $0.value) }.sorted {
+      ($1.byteCount, $0.type.rawValue) < ($0.byteCount, $1.type.rawValue)
+    }
+  }
 }

@@ -305,13 +305,23 @@ package struct ParameterTable: Sendable {
 
   // MARK: Assembly
 
+  /// Puts a decoder's weights together, all of them floats.
+  package func assemble(
+    owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>
+  ) rethrows -> DecoderWeights {
+    try assemble(owners: owners, pointer: pointer, packed: { _, _ in nil })
+  }
+
   /// Puts a decoder's weights together.
   ///
   /// - Parameters:
   ///   - owners: what keeps the memory that pointers lead into.
-  ///   - pointer: the elements of a parameter, (rows, columns); called once for each, in the order of `parameters`.
+  ///   - pointer: the elements of a parameter, (rows, columns); called once for each that is not packed, in the order of
+  ///     `parameters`.
+  ///   - packed: the matrix of a map or of the token embedding in compact types, or nothing where it stays as floats.
   package func assemble(
-    owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>
+    owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>,
+    packed: (Parameter, MatrixUse) throws -> PackedWeight?
   ) rethrows -> DecoderWeights {
     let outside = family.tensors(configuration)
     let settings = configuration.normalization
@@ -333,15 +343,25 @@ package struct ParameterTable: Sendable {
     func parameters(_ slot: ModelSlot) -> [Parameter] {
       outside[slot].map { self.parameters(of: slot, $0) } ?? []
     }
-    func linear(_ parameters: [Parameter], _ layout: LinearWeight.Layout) throws -> LinearWeight {
+    func map(_ parameters: [Parameter], _ use: MatrixUse) throws -> LinearWeight {
       let weight = parameters[0]
+      if let packed = try packed(weight, use) {
+        return LinearWeight(packed, bias: try parameters.dropFirst().first.map(pointer))
+      }
       return LinearWeight(
         values: try pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
-        inputs: layout == .outputMajor ? weight.columns : weight.rows,
-        outputs: layout == .outputMajor ? weight.rows : weight.columns, layout: layout)
+        inputs: use.layout == .outputMajor ? weight.columns : weight.rows,
+        outputs: use.layout == .outputMajor ? weight.rows : weight.columns, layout: use.layout)
+    }
+    func linear(_ parameters: [Parameter], _ layout: LinearWeight.Layout) throws -> LinearWeight {
+      try map(parameters, MatrixUse(role: .projection, layout: layout))
     }
 
-    let tokenEmbedding = try pointer(parameters(.tokenEmbedding)[0])
+    let table = parameters(.tokenEmbedding)[0]
+    // A table that is the head too has the head's type.
+    let embedding: EmbeddingTable =
+      try packed(table, MatrixUse(role: hasOwnHead ? .tokenEmbedding : .head)).map { .packed($0) }
+      ?? .floats(pointer(table))
     let positionEmbedding = try parameters(.positionEmbedding).first.map(pointer)
     let embeddingNorm = try norm(outside[.embeddingNorm].map { self.parameters(of: .embeddingNorm, $0) })
     let embeddingProjection = try outside[.embeddingProjection].map {
@@ -358,12 +378,9 @@ package struct ParameterTable: Sendable {
         guard let declaration = declared[slot] else {
           preconditionFailure("\(configuration.modelType) declares no \(slot) for layer \(layer)")
         }
-        let weight = parameters(slot, expert: expert)
-        return LinearWeight(
-          values: try pointer(weight[0]), bias: try weight.dropFirst().first.map(pointer),
-          inputs: declaration.layout == .outputMajor ? weight[0].columns : weight[0].rows,
-          outputs: declaration.layout == .outputMajor ? weight[0].rows : weight[0].columns,
-          layout: declaration.layout)
+        return try map(
+          parameters(slot, expert: expert),
+          MatrixUse(role: MatrixUse.Role(slot), layer: layer, layout: declaration.layout))
       }
       func blockNorm(_ slot: LayerSlot) throws -> NormalizationWeight? {
         try norm(declared[slot] == nil ? nil : parameters(slot))
@@ -410,15 +427,23 @@ package struct ParameterTable: Sendable {
       try linear(self.parameters(of: .outputProjection, $0), $0.layout)
     }
     let head = parameters(.head)
-    let values = hasOwnHead ? try pointer(head[0]) : tokenEmbedding
+    let headTable: EmbeddingTable =
+      hasOwnHead
+      ? try packed(head[0], MatrixUse(role: .head)).map { .packed($0) } ?? .floats(pointer(head[0]))
+      : embedding
     let bias = try configuration.biases.contains(.head) ? head.last.map(pointer) : nil
+    let headWeight =
+      switch headTable {
+      case .packed(let weight): LinearWeight(weight, bias: bias)
+      case .floats(let values):
+        LinearWeight(
+          values: values, bias: bias, inputs: width, outputs: configuration.vocabularySize,
+          layout: .outputMajor)
+      }
     return DecoderWeights(
-      tokenEmbedding: tokenEmbedding, positionEmbedding: positionEmbedding, embeddingNorm: embeddingNorm,
+      embedding: embedding, positionEmbedding: positionEmbedding, embeddingNorm: embeddingNorm,
       embeddingProjection: embeddingProjection, blocks: blocks, finalNorm: finalNorm,
-      outputProjection: outputProjection,
-      head: LinearWeight(
-        values: values, bias: bias, inputs: width, outputs: configuration.vocabularySize, layout: .outputMajor
-      ),
+      outputProjection: outputProjection, head: headWeight,
       isHeadTied: !hasOwnHead, owners: owners() + [ones])
   }
 }

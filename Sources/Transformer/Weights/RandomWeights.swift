@@ -1,5 +1,6 @@
 import Checkpoints
 import JSON
+import Kernels
 
 /// Weights drawn at random under the names that the family's checkpoints use.
 ///
@@ -8,7 +9,7 @@ import JSON
 public struct RandomWeights {
   /// What the model looks like.
   public let description: ModelDescription
-  private var tensors: [String: (shape: [Int], buffer: FloatBuffer)] = [:]
+  private var tensors: [String: RandomMatrix] = [:]
   private var names: [String] = []
 
   /// Draws the weights.
@@ -29,23 +30,34 @@ public struct RandomWeights {
   private mutating func add(_ parameter: Parameter, seed: UInt64) {
     // Several parameters may share a tensor, as the experts of a layer do in some checkpoints.
     for piece in parameter.pieces where tensors[piece.tensor] == nil {
-      let buffer = FloatBuffer(count: piece.shape.reduce(1, *))
-      fill(
-        buffer.elements,
-        around: parameter.kind == .normWeight ? 1 - description.configuration.normalization.offset : 0,
+      tensors[piece.tensor] = RandomMatrix(
+        shape: piece.shape,
+        centre: parameter.kind == .normWeight ? 1 - description.configuration.normalization.offset : 0,
         seed: mixed(seed) ^ UInt64(names.count + 1))
-      tensors[piece.tensor] = (piece.shape, buffer)
       names.append(piece.tensor)
     }
   }
 
-  /// A decoder that uses these weights where they lie.
-  public func makeDecoder() throws -> Decoder {
+  /// A decoder with these weights.
+  ///
+  /// - Parameters:
+  ///   - format: how matrices are held; packed ones are drawn row by row, and never lie in memory as floats.
+  ///   - threadCount: threads that pack them.
+  public func makeDecoder(
+    format: WeightFormat = .float32, threadCount: Int = WorkerPool.defaultThreadCount()
+  ) throws -> Decoder {
     let loader = WeightLoader(
       family: description.family, configuration: description.configuration, source: self)
     return Decoder(
-      configuration: description.configuration, weights: try loader.load(),
+      configuration: description.configuration,
+      weights: try loader.load(format, threadCount: threadCount),
       unknownConfigurationFields: description.unknownFields)
+  }
+
+  /// Bytes that the weights will take in a format.
+  public func byteCount(_ format: WeightFormat) throws -> Int {
+    try WeightLoader(family: description.family, configuration: description.configuration, source: self)
+      .byteCount(format)
   }
 
   /// Writes a folder in Hugging Face's layout, which other engines can read: `config.json` and `model.safetensors`.
@@ -56,12 +68,11 @@ public struct RandomWeights {
     try createFolder(folder)
     try SafetensorsWriter.write(
       to: base + "model.safetensors",
-      names.map { name in
-        (
-          TensorDeclaration(name: name, type: .f32, shape: tensors[name]!.shape),
-          UnsafeRawBufferPointer(tensors[name]!.buffer.elements)
-        )
-      }, metadata: ["format": "pt"])
+      names.map { TensorDeclaration(name: $0, type: .f32, shape: tensors[$0]!.shape) },
+      metadata: ["format": "pt"]
+    ) { tensor, append in
+      try append(UnsafeRawBufferPointer(tensors[tensor.name]!.buffer().elements))
+    }
     try AtomicFile.write(description.document.text(.indented) + "\n", to: base + "config.json")
   }
 }
@@ -77,16 +88,42 @@ extension RandomWeights: WeightSource {
 
   func floats(of name: String) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
     guard let tensor = tensors[name] else { throw DecoderError.missingTensor(path: path, name: name) }
-    return (UnsafePointer(tensor.buffer.elements.baseAddress!), tensor.buffer)
+    let buffer = tensor.buffer()
+    return (UnsafePointer(buffer.elements.baseAddress!), buffer)
+  }
+
+  func matrix(of name: String) throws -> (any StoredMatrix)? {
+    tensors[name].flatMap { $0.shape.count > 1 ? $0 : nil }
   }
 }
 
-/// Numbers spread evenly over centre ± 0.02·√3, whose standard deviation is 0.02.
-private func fill(_ elements: UnsafeMutableBufferPointer<Float>, around centre: Float, seed: UInt64) {
-  let scale = 0.02 * Float(3).squareRoot() / Float(1 << 23)
-  for index in elements.indices {
-    let draw = mixed(seed &+ UInt64(index) &* 0x9E37_79B9_7F4A_7C15)
-    elements[index] = centre + (Float(draw >> 40) - Float(1 << 23)) * scale
+/// Numbers spread evenly over centre ± 0.02·√3, whose standard deviation is 0.02; each a function of its place.
+private struct RandomMatrix: StoredMatrix {
+  let shape: [Int]
+  let centre: Float
+  let seed: UInt64
+
+  var type: TensorType { .f32 }
+  var columns: Int { shape.last ?? 1 }
+  var rows: Int { shape.dropLast().reduce(1, *) }
+
+  func copyFloats(row: Int, columns range: Range<Int>, into target: UnsafeMutablePointer<Float>) {
+    fill(target, from: row * columns + range.lowerBound, count: range.count)
+  }
+
+  /// All of them.
+  func buffer() -> FloatBuffer {
+    let buffer = FloatBuffer(count: shape.reduce(1, *))
+    fill(buffer.elements.baseAddress!, from: 0, count: buffer.elements.count)
+    return buffer
+  }
+
+  private func fill(_ elements: UnsafeMutablePointer<Float>, from start: Int, count: Int) {
+    let scale = 0.02 * Float(3).squareRoot() / Float(1 << 23)
+    for index in 0..<count {
+      let draw = mixed(seed &+ UInt64(start &+ index) &* 0x9E37_79B9_7F4A_7C15)
+      elements[index] = centre + (Float(draw >> 40) - Float(1 << 23)) * scale
+    }
   }
 }
 

@@ -26,14 +26,21 @@ struct WeightLoader {
   }
 
   /// Loads every tensor, after checking that the source holds the right ones and no others.
-  func load() throws -> DecoderWeights {
+  ///
+  /// - Parameters:
+  ///   - format: how matrices are held.
+  ///   - threadCount: threads that pack them.
+  func load(_ format: WeightFormat = .float32, threadCount: Int = 1) throws -> DecoderWeights {
     try refuseUnexpectedTensors()
     var owners: [AnyObject] = []
-    return try table.assemble(owners: { owners }) { parameter in
-      let (values, owner) = try elements(of: parameter)
-      owners.append(owner)
-      return values
-    }
+    let pool = WorkerPool(threadCount: format == .float32 ? 1 : threadCount)
+    return try table.assemble(
+      owners: { owners },
+      pointer: { parameter in
+        let (values, owner) = try elements(of: parameter)
+        owners.append(owner)
+        return values
+      }, packed: { parameter, use in try pack(parameter, use, format, pool: pool) })
   }
 
   /// Checks that the source holds the right tensors and no others, without reading them.
@@ -43,7 +50,7 @@ struct WeightLoader {
   }
 
   /// The elements of a parameter as `Float`: in place where the source has them so, else put together once.
-  private func elements(of parameter: Parameter) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
+  func elements(of parameter: Parameter) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
     try checkShapes(of: parameter)
     if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
     let buffer = FloatBuffer(count: parameter.count)
@@ -51,7 +58,7 @@ struct WeightLoader {
     return (UnsafePointer(buffer.elements.baseAddress!), buffer)
   }
 
-  private func checkShapes(of parameter: Parameter) throws {
+  func checkShapes(of parameter: Parameter) throws {
     for piece in parameter.pieces {
       guard let shape = source.shape(of: piece.tensor) else {
         throw DecoderError.missingTensor(path: source.path, name: piece.tensor)
@@ -116,8 +123,7 @@ final class FloatBuffer {
   let elements: UnsafeMutableBufferPointer<Float>
 
   init(count: Int) {
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: max(count, 1) * MemoryLayout<Float>.stride, alignment: 64)
+    let memory = allocateWeights(byteCount: max(count, 1) * MemoryLayout<Float>.stride)
     elements = UnsafeMutableBufferPointer(
       start: memory.bindMemory(to: Float.self, capacity: max(count, 1)), count: count)
   }

@@ -12,6 +12,12 @@ protocol WeightSource {
   func path(of name: String) -> String
   /// The elements of a tensor that is there, row-major, and what keeps them in memory.
   func floats(of name: String) throws -> (values: UnsafePointer<Float>, owner: AnyObject)
+  /// A tensor that is there as a matrix that can be read in pieces; nothing where only the whole can be had.
+  func matrix(of name: String) throws -> (any StoredMatrix)?
+}
+
+extension WeightSource {
+  func matrix(of name: String) throws -> (any StoredMatrix)? { nil }
 }
 
 extension Checkpoint: WeightSource {
@@ -27,6 +33,10 @@ extension Checkpoint: WeightSource {
     let copy = FloatBuffer(count: record.elementCount)
     try record.copyFloats(into: copy.elements)
     return (UnsafePointer(copy.elements.baseAddress!), copy)
+  }
+
+  func matrix(of name: String) throws -> (any StoredMatrix)? {
+    tensor(named: name).flatMap { RecordMatrix($0) }
   }
 }
 

@@ -12,13 +12,15 @@ struct BenchCommand: ParsableCommand {
       Examples:
         inkstone bench -m MODEL
         inkstone bench --shape gpt2-124m -p 128,512 -n 128 -t 1,2
+        inkstone bench --shape gpt2-124m --dtype f32,bf16,q8_0,q4_K
         inkstone bench --shape gpt2-tiny --engine both -p 16 -n 8 -o json
         inkstone bench --shape gpt2-124m -p 0 -n 128 -np 1,8
         inkstone bench --shape gpt2-124m -p 0 --num-beams 5 --no-repeat-ngram-size 2
         inkstone bench -m MODEL -p 0 -d 0,1024,4096 -ctk q8_0 -ctv q8_0
         inkstone bench --shape gpt2-124m --suite RESULTS
         inkstone bench --shape gpt2-124m --save FOLDER
-        inkstone bench --shape gpt2-124m --train 4x256 -o json
+        inkstone bench --shape gpt2-124m --train 4x256 --precision bf16 -o json
+        echo '{"op": "prompt", "count": 512}' | inkstone bench -m MODEL --serve
 
       Flags and field names are llama-bench's where it has them; pp512 is a
       prompt of 512 tokens, tg128 the generation of 128, @ d1024 after 1024.
@@ -27,8 +29,8 @@ struct BenchCommand: ParsableCommand {
         pp  SGEMM rate of 2048 x 2048 x 2048 / operations per token. Operations:
             2 per weight of the blocks, 4 per layer, query channel and visible
             position, 2 per weight of the head / length of the prompt.
-        tg  rate of reading 256 MiB / bytes read per token: the weights, the
-            head, and the cached keys and values.
+        tg  rate of reading 256 MiB / bytes read per token: the weights and
+            the head in the type they have, and the cached keys and values.
         train  SGEMM rate / 6 operations per weight; a step is forward pass,
             backward pass and AdamW, in float32.
       "of limit" is the median of ratios of neighbouring slices.
@@ -42,6 +44,16 @@ struct BenchCommand: ParsableCommand {
       "fraction_of_limit", "fraction_quartiles". Of --train: "n_batch", "n_block",
       "avg_ts", "stddev_ts", "samples_ts", "limit_ts", "fraction_of_limit",
       "memory_bytes" (weights, gradients, moments, activations, logits).
+
+      --serve answers requests, one JSON object per line, with slices, so that
+      other engines can take turns with this one (make bench-rivals). The first
+      line says "ready"; an answer has "rate", or "seconds" and "tokens", or
+      "error". Requests, with what may be left out:
+        {"op": "multiply" | "read"[, "seconds": 0.25]}
+        {"op": "prompt", "count": 512[, "start": 0]}
+        {"op": "decode", "count": 32[, "start": 0, "rows": 1]}
+        {"op": "beams", "prompt": 8, "count": 32[, "beams": 1, "ngram": 0]}
+        {"op": "train", "batch": 4, "block": 256[, "count": 1]}
       """)
 
   /// The engines to measure.
@@ -110,9 +122,18 @@ struct BenchCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "How weights are held, one after the other: auto (as the file has them, the default with -m), "
+        + WeightFormat.names.dropFirst().joined(separator: ", ") + ".", valueName: "types"))
+  var dtype: WeightFormatList?
+
+  @Option(
+    help: ArgumentHelp(
       "Time training steps of so many sequences of so many tokens, on random weights.",
       valueName: "BATCHxBLOCK"))
   var train: String?
+
+  @Option(help: "Of --train: f32, or bf16 for the operands of products with weights.")
+  var precision: ProductPrecision?
 
   @Option(help: "blas, naive (plain scalar loops on one thread) or both, slice by slice in turn.")
   var engine: Engine = .blas
@@ -134,6 +155,9 @@ struct BenchCommand: ParsableCommand {
       "Write the random model as a folder in Hugging Face's layout, for other engines, and end.",
       valueName: "folder"))
   var save: String?
+
+  @Flag(help: "Answer requests on standard input, one JSON object per line, until it ends.")
+  var serve = false
 
   func validate() throws {
     guard model.model == nil || shape == nil else {
@@ -164,15 +188,29 @@ struct BenchCommand: ParsableCommand {
       for (flag, list) in lists where list.numbers.count != 1 || list.numbers[0] == 0 {
         throw ValidationError("--suite takes one number for \(flag), at least 1")
       }
-      guard depths.numbers == [0], engine == .blas, save == nil else {
-        throw ValidationError("--suite compares both engines from depth 0; leave out -d, --engine and --save")
+      guard depths.numbers == [0], engine == .blas, save == nil, dtype == nil else {
+        throw ValidationError(
+          "--suite compares both engines from depth 0 in f32; leave out -d, --engine, --dtype and --save")
       }
     }
     if let train, TrainingTest(train) == nil {
       throw ValidationError("--train takes a batch and a block such as 4x256, not \"\(train)\"")
     }
-    if train != nil, suite != nil || save != nil || engine != .blas {
-      throw ValidationError("--train stands alone; leave out --suite, --save and --engine")
+    if train != nil, suite != nil || save != nil || engine != .blas || dtype != nil {
+      throw ValidationError("--train stands alone; leave out --suite, --save, --dtype and --engine")
+    }
+    if precision != nil, train == nil, !serve {
+      throw ValidationError("--precision says how --train multiplies; give --train too")
+    }
+    if serve {
+      guard suite == nil, save == nil, train == nil, engine == .blas, threads?.numbers.count ?? 1 == 1,
+        dtype?.formats.count ?? 1 == 1
+      else {
+        throw ValidationError(
+          "--serve takes one model, one type and one number of threads; leave out --suite, --save, --train and --engine"
+        )
+      }
+      return
     }
     if save == nil, train == nil, tests.isEmpty {
       throw ValidationError("nothing to measure: -p and -n are both 0")
@@ -184,14 +222,17 @@ struct BenchCommand: ParsableCommand {
     let subject = try BenchSubject(model: model, shape: shape)
     if let save { return try subject.save(to: save) }
     if let test = train.flatMap({ TrainingTest($0) }) { return try runTraining(subject, test) }
+    if serve { return try answerRequests(subject) }
 
     let tests = self.tests
     for test in tests { try ModelBenchmark.check(test, of: subject.description) }
+    let formats = suite != nil ? [.float32] : dtype?.formats ?? [subject.defaultFormat]
     try MemoryRequirement(
       subject.description, positions: tests.map(\.positions).max() ?? 1,
       sequences: tests.map(\.rows).max() ?? 1, chunk: batch,
       engineCount: engine == .both || suite != nil ? 2 : 1,
-      operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0
+      operationRows: suite == nil ? 0 : promptLengths.numbers.max() ?? 0,
+      weightByteCount: try formats.map { try subject.weightByteCount($0) }.max()
     ).check(model: subject.name)
 
     let threadCounts = threads?.numbers ?? [WorkerPool.defaultThreadCount()]
@@ -199,22 +240,50 @@ struct BenchCommand: ParsableCommand {
       version: inkstoneVersion, environment: ProcessInfo.processInfo.environment)
     StandardStreams.note(machine.text(threadCounts: threadCounts) + "\n\n")
 
-    let decoder = try subject.makeDecoder()
-    if let suite { return try runSuite(subject, decoder, machine, threadCounts[0], folder: suite) }
+    if let suite {
+      return try runSuite(subject, try subject.makeDecoder(.float32), machine, threadCounts[0], folder: suite)
+    }
     var measurements: [ModelMeasurement] = []
-    for count in threadCounts {
-      let pool = WorkerPool(threadCount: count)
-      let benchmark = ModelBenchmark(
-        decoder: decoder, model: subject.description, limits: MachineLimits(pool: pool), settings: settings,
-        isInterrupted: { Interruption.flag.isRaised })
-      for test in tests where !Interruption.flag.isRaised {
-        StandardStreams.note("\(test.name), \(count) \(count == 1 ? "thread" : "threads") …\n")
-        measurements += try benchmark.run(test, engines: engines(pool))
+    for format in formats where !Interruption.flag.isRaised {
+      // One after the other, so that memory holds one of them at a time.
+      let decoder = try subject.makeDecoder(format)
+      var settings = settings
+      settings.weightType = decoder.weights.typeName(format)
+      for count in threadCounts {
+        let pool = WorkerPool(threadCount: count)
+        let benchmark = ModelBenchmark(
+          decoder: decoder, model: subject.description, limits: MachineLimits(pool: pool), settings: settings,
+          isInterrupted: { Interruption.flag.isRaised })
+        for test in tests where !Interruption.flag.isRaised {
+          StandardStreams.note(
+            "\(settings.weightType), \(test.name), \(count) \(count == 1 ? "thread" : "threads") …\n")
+          measurements += try benchmark.run(test, engines: engines(pool))
+        }
       }
     }
     let report = ModelReport(model: subject.reported, machine: machine, measurements: measurements)
     try StandardStreams.write(report.text(output))
     if Interruption.flag.isRaised { throw ExitCode(Interruption.exitStatus) }
+  }
+
+  /// Runs slices as they are asked for.
+  private func answerRequests(_ subject: BenchSubject) throws {
+    let pool = WorkerPool(threadCount: threads?.numbers[0] ?? WorkerPool.defaultThreadCount())
+    let format = dtype?.formats[0] ?? subject.defaultFormat
+    let server = SliceServer(
+      subject.description, limits: MachineLimits(pool: pool), chunk: batch, precision: precision ?? .f32,
+      makeDecoder: { try subject.makeDecoder(format) })
+    let greeting: JSONValue = [
+      "ready": true, "version": .string(inkstoneVersion), "model_type": .string(subject.name),
+      "n_threads": .integer(pool.threadCount), "blas_core": .string(BLAS.coreType),
+    ]
+    try StandardStreams.write(greeting.text() + "\n")
+    // There is nothing to finish: a signal ends the program at once.
+    Interruption.uninstall()
+    while let line = readLine() {
+      if line.allSatisfy(\.isWhitespace) { continue }
+      try StandardStreams.write(server.answer(line).text() + "\n")
+    }
   }
 
   /// Times training steps.
@@ -230,14 +299,17 @@ struct BenchCommand: ParsableCommand {
         "train \(test.batch)x\(test.block), \(count) \(count == 1 ? "thread" : "threads") …\n")
       let measurement = try TrainingBenchmark.run(
         test, of: subject.description, limits: MachineLimits(pool: WorkerPool(threadCount: count)),
-        repetitions: repetitions, isInterrupted: { Interruption.flag.isRaised })
+        precision: precision ?? .f32, repetitions: repetitions,
+        isInterrupted: { Interruption.flag.isRaised })
       records.append(measurement.json(model: subject.name))
     }
     switch output {
     case .json: try StandardStreams.write(JSONValue.array(records).text(.indented) + "\n")
     case .jsonLines: for record in records { try StandardStreams.write(record.text() + "\n") }
     case .csv, .markdown:
-      let keys = ["model_type", "n_batch", "n_block", "n_threads", "avg_ts", "limit_ts", "fraction_of_limit"]
+      let keys = [
+        "model_type", "dtype", "n_batch", "n_block", "n_threads", "avg_ts", "limit_ts", "fraction_of_limit",
+      ]
       func line(_ cells: [String]) -> String {
         output == .csv ? cells.joined(separator: ",") + "\n" : "| " + cells.joined(separator: " | ") + " |\n"
       }
@@ -315,3 +387,4 @@ struct BenchCommand: ParsableCommand {
 }
 
 extension ModelReport.Format: ExpressibleByArgument {}
+extension ProductPrecision: ExpressibleByArgument {}

@@ -27,6 +27,7 @@ struct ChatCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup(title: "Conversation") var chat: ChatTemplateOptions
 
   @Flag(help: "Leave the oldest turns out when the context is full, instead of stopping there.")
@@ -70,7 +71,7 @@ struct ChatCommand: ParsableCommand {
     // What is typed while the model loads is the first message.
     if Terminal.isInteractive { Terminal.waitSilently() }
     defer { Terminal.restore() }
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
     let conversation = try Conversation(
       with: model, template: try chat.template(for: model), contextLength: contextSize)
     conversation.messages = opening

@@ -16,8 +16,9 @@ struct ConvertCommand: ParsableCommand {
       An output that ends in .gguf becomes a GGUF file that llama.cpp loads; any
       other becomes a folder with config.json, model.safetensors and the
       tokenizer. In a GGUF file vectors, norms and routers stay f32, and
-      matrices whose rows blocks of 32 do not divide become f16; q4_0 gives the
-      head 8 bits. What llama.cpp will not compute as the model does is said on
+      matrices whose rows blocks do not divide fall back as in llama.cpp; types of
+      4 and 5 bits give the head 6. `inkstone quantize` says what such types cost.
+      What llama.cpp will not compute as the model does is said on
       standard error; this program reads it all the same.
       """)
 
@@ -28,7 +29,9 @@ struct ConvertCommand: ParsableCommand {
     help: ArgumentHelp("What to write.", valueName: "path"))
   var output: String
 
-  @Option(help: ArgumentHelp("f32, f16, bf16; for GGUF q8_0 and q4_0 besides.", valueName: "type"))
+  @Option(
+    help: ArgumentHelp(
+      "f32, f16, bf16; for GGUF q8_0, q4_0, q5_0, q4_K, q5_K, q6_K besides.", valueName: "type"))
   var outtype = "f32"
 
   @Flag(help: "Leave the tokenizer and the chat template out of a GGUF file.")
@@ -46,7 +49,7 @@ struct ConvertCommand: ParsableCommand {
   }
 
   private func writeGGUF(_ source: String) throws -> [String] {
-    guard let type = GGUFExport.OutputType(rawValue: outtype.lowercased()) else {
+    guard let type = GGUFExport.OutputType(name: outtype) else {
       let known = GGUFExport.OutputType.allCases.map(\.rawValue).joined(separator: ", ")
       throw UsageError("--outtype \(outtype): GGUF is written as \(known)")
     }
@@ -60,10 +63,18 @@ struct ConvertCommand: ParsableCommand {
       throw UsageError(
         "--outtype \(outtype): a folder holds f32, f16 or bf16; for other types end --output in .gguf")
     }
+    try ConvertCommand.refuseExistingModel(output)
+    return try ModelConversion.writeFolder(from: source, to: output, as: type)
+  }
+
+  /// Refuses to write over a model.
+  static func refuseExistingModel(_ output: String) throws {
+    if fileExists(output), !folderExists(output) {
+      throw UsageError("\(output): is no folder; give a new one, or a name that ends in .gguf")
+    }
     let folder = output.hasSuffix("/") ? output : output + "/"
     for name in ["config.json", "model.safetensors"] where fileExists(folder + name) {
       throw UsageError("\(output): holds \(name) already; give an empty folder")
     }
-    return try ModelConversion.writeFolder(from: source, to: output, as: type)
   }
 }

@@ -30,7 +30,8 @@ struct DataPackCommand: ParsableCommand {
   @Option(
     name: [.customShort("m"), .customLong("model"), .customLong("tokenizer")],
     help: ArgumentHelp(
-      "Folder of the model or tokenizer, or a tokenizer.json (default: INKSTONE_MODEL).", valueName: "path"))
+      "Folder of the model or tokenizer, or a tokenizer.json (default: INKSTONE_MODEL, then the bundled model's).",
+      valueName: "path"))
   var model: String?
 
   @Option(

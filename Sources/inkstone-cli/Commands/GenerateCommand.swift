@@ -65,6 +65,7 @@ struct GenerateCommand: ParsableCommand {
 
   @OptionGroup var prompt: PromptOptions
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup(title: "Prompt templates and examples") var prompting: PromptTemplateOptions
   @OptionGroup(title: "Conversations") var chat: ChatTemplateOptions
   @OptionGroup(title: "Generation") var generation: GenerationOptions
@@ -135,7 +136,7 @@ struct GenerateCommand: ParsableCommand {
     let flags = try generation.configuration()
     // Word lists are read first, so that a wrong path is told before a model is loaded.
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let tokens = try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize

@@ -12,15 +12,16 @@ struct PerplexityCommand: ParsableCommand {
         inkstone perplexity -m MODEL -f book.txt
         inkstone perplexity -m MODEL -f book.txt --window 512 --stride 256 --json
 
-      Windows overlap: each begins --stride tokens after the one before and scores the
-      tokens that none has scored yet, so every token but the first is scored once,
-      with at least window − stride tokens before it.
+      Windows overlap: each begins --stride tokens after the one before and scores
+      the tokens that none has scored yet, so every token but the first is scored
+      once, with at least window − stride tokens before it.
 
       Keys of --json: "perplexity"; "stderr", the standard error √(var/n) of the mean
       NLL; "nll", the mean in nats; "tokens" scored; "bits_per_byte".
       """)
 
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup var engine: EngineOptions
 
   @Option(
@@ -52,7 +53,7 @@ struct PerplexityCommand: ParsableCommand {
       throw UsageError("no text: give a file with -f, or a text through a pipe")
     }
     guard !bytes.isEmpty else { throw UsageError("\(name): the text is empty") }
-    let model = try LanguageModel.load(from: folder, engine: try engine.makeEngine())
+    let model = try engine.load(folder, adapter: adapter.lora)
     guard let tokenizer = model.tokenizer else {
       throw UsageError("\(folder) holds no tokenizer; a text cannot be scored without one")
     }

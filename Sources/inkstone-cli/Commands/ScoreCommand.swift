@@ -20,13 +20,14 @@ struct ScoreCommand: ParsableCommand {
 
   @OptionGroup var prompt: PromptOptions
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup(title: "Engine") var engine: EngineOptions
 
   @Flag(help: "Print one JSON object.")
   var json = false
 
   func run() throws {
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
     let tokens = try prompt.tokens(for: model)
     let scorer = Scorer(decoder: model.decoder, engine: model.engine)
     let scores = try scorer.logProbabilities(of: tokens)

@@ -26,20 +26,12 @@ struct TrainCommand: ParsableCommand {
         iters: 5000
 
       Settings:
-      \(settingsHelp)
+      \(TrainingOptions.settingsHelp(.pretraining))
 
       RUN/model is the result, in Hugging Face's layout; RUN/best the model of the least
       validation loss; RUN/checkpoints the last ones, each a model folder too. Curves are
       in RUN/metrics.jsonl and in TensorBoard's events. Ctrl-C saves and ends with 130.
       """)
-
-  private static var settingsHelp: String {
-    let defaults = TrainingSettings().document
-    return TrainingSettings.declarations.map { declaration in
-      let value = defaults[declaration.key].flatMap { $0.isNull ? nil : $0.string ?? $0.text() }
-      return "  \(declaration.key)\(value.map { " (\($0))" } ?? ""): \(declaration.help)"
-    }.joined(separator: "\n")
-  }
 
   @Option(
     name: [.customShort("c"), .customLong("config")],
@@ -63,6 +55,7 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Steps between validations.") var stepsPerEval: String?
   @Option(help: "Steps between checkpoints.") var saveEvery: String?
   @Option(help: "Seed of weights, order and dropout.") var seed: String?
+  @Option(help: "f32, or bf16 for the operands of products with weights.") var precision: String?
   @Option(name: [.customShort("t"), .customLong("threads")], help: "Threads.") var threads: String?
   @Flag(help: "Go on with the run in --out.") var resume = false
   @Flag(name: [.customShort("q"), .customLong("quiet")], help: "Say nothing but errors and the result.")
@@ -90,41 +83,16 @@ struct TrainCommand: ParsableCommand {
   }
 
   private func resolvedSettings() throws -> TrainingSettings {
-    var settings = TrainingSettings()
-    if resume {
-      guard let out else { throw ValidationError("--resume needs --out, the folder of the run") }
-      settings = try Trainer.resumed(out)
-    }
-    if let config { try settings.read(config) }
-    for pair in set {
-      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-      guard parts.count == 2, !parts[0].isEmpty else {
-        throw ValidationError("--set takes key=value, not \(pair)")
-      }
-      let value = TrainingSettings.value(parts[1])
-      if parts[0].hasPrefix("model.") {
-        var model = settings.model ?? JSONObject()
-        let key = String(parts[0].dropFirst(6))
-        model.members.removeAll { $0.key == key }
-        model.members.append(.init(key: key, value: value))
-        settings.model = model
-      } else {
-        try settings.set(parts[0].replacing("-", with: "_"), value, source: "--set")
-      }
-    }
-    let flags: [(String, String?)] = [
-      ("train", train), ("valid", valid), ("tokenizer", tokenizer), ("init_from", initFrom), ("out", out),
-      ("iters", iters), ("batch_size", batchSize), ("block_size", blockSize),
-      ("grad_accumulation_steps", gradAccumulationSteps), ("learning_rate", learningRate),
-      ("steps_per_eval", stepsPerEval), ("save_every", saveEvery), ("seed", seed), ("threads", threads),
-    ]
-    for (key, text) in flags {
-      guard let text else { continue }
-      let isText = ["train", "valid", "tokenizer", "init_from", "out"].contains(key)
-      try settings.set(
-        key, isText ? .string(text) : TrainingSettings.value(text),
-        source: "--\(key.replacing("_", with: "-"))")
-    }
-    return settings
+    try TrainingOptions.resolve(
+      .pretraining, resumes: resume, out: out, config: config, set: set,
+      texts: [
+        ("train", train), ("valid", valid), ("tokenizer", tokenizer), ("init_from", initFrom), ("out", out),
+      ],
+      values: [
+        ("iters", iters), ("batch_size", batchSize), ("block_size", blockSize),
+        ("grad_accumulation_steps", gradAccumulationSteps), ("learning_rate", learningRate),
+        ("steps_per_eval", stepsPerEval), ("save_every", saveEvery), ("seed", seed), ("threads", threads),
+        ("precision", precision),
+      ])
   }
 }

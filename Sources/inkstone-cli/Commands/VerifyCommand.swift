@@ -28,6 +28,7 @@ struct VerifyCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup var engine: EngineOptions
 
   @Argument(help: "The reference's folder.")
@@ -58,7 +59,7 @@ struct VerifyCommand: ParsableCommand {
     if let record { return try write(to: record) }
     let reference = try Reference.load(from: self.reference ?? "")
     let folder = try model.resolvedFolder()
-    let model = try LanguageModel.load(from: folder, engine: try engine.makeEngine())
+    let model = try engine.load(folder, adapter: adapter.lora)
     let verifier = Verifier(
       reference: reference, decoder: model.decoder, tokenizer: model.tokenizer,
       generationConfiguration: model.generationConfiguration, engine: model.engine, folder: folder)
@@ -68,7 +69,7 @@ struct VerifyCommand: ParsableCommand {
   }
 
   private func write(to folder: String) throws {
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
     var texts = ["人工智能是", "Once upon a time, there was a little girl who"]
     for path in text {
       let bytes = try readFile(path)

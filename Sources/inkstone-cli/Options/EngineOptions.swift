@@ -21,6 +21,12 @@ struct EngineOptions: ParsableArguments {
     help: "Threads for prompts and other passes of many tokens (default: as --threads).")
   var threadsBatch: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "How weights are held: auto keeps what the file has and can be computed with, f32 is exact; "
+        + WeightType.allCases.map(\.rawValue).joined(separator: ", ") + ".", valueName: "type"))
+  var dtype: WeightFormat = .asStored
+
   func validate() throws {
     if let threadsBatch, !(1...1024).contains(threadsBatch) {
       throw ValidationError("--threads-batch must be from 1 to 1024, is \(threadsBatch)")
@@ -35,6 +41,11 @@ struct EngineOptions: ParsableArguments {
     engine == .naive ? 1 : threads ?? WorkerPool.defaultThreadCount()
   }
 
+  /// A model with its weights as `--dtype` wants them, an adapter's changes among them, and this engine.
+  func load(_ folder: String, adapter: String? = nil) throws -> LanguageModel {
+    try LanguageModel.load(from: folder, adapter: adapter, engine: try makeEngine(), format: dtype)
+  }
+
   /// The engine.
   func makeEngine() throws -> any ComputeEngine {
     switch engine {
@@ -43,4 +54,13 @@ struct EngineOptions: ParsableArguments {
     case .naive: NaiveEngine()
     }
   }
+}
+
+extension WeightFormat: ExpressibleByArgument {
+  /// Reads a name of `--dtype`.
+  public init?(argument: String) { self.init(name: argument) }
+  /// The names of `--dtype`.
+  public static var allValueStrings: [String] { names }
+  /// The name of `--dtype`.
+  public var defaultValueDescription: String { name }
 }

@@ -7,13 +7,27 @@ struct ModelOptions: ParsableArguments {
   @Option(
     name: [.customShort("m"), .customLong("model")],
     help: ArgumentHelp(
-      "Model folder in Hugging Face's layout, or a GGUF file (default: INKSTONE_MODEL).", valueName: "model"))
+      "Model folder in Hugging Face's layout, a GGUF file, or the name of a bundled model "
+        + "(default: INKSTONE_MODEL, then \(BundledModels.standardName)).", valueName: "model"))
   var model: String?
 
-  /// The folder to load.
+  /// The folder to load: the one that is given, else what INKSTONE_MODEL names, else the bundled one.
   func resolvedFolder() throws -> String {
-    if let model { return model }
-    if let model = ProcessInfo.processInfo.environment["INKSTONE_MODEL"], !model.isEmpty { return model }
-    throw UsageError("no model: give a model folder with -m, or set INKSTONE_MODEL")
+    let bundled = BundledModels()
+    let named =
+      model ?? ProcessInfo.processInfo.environment["INKSTONE_MODEL"].flatMap { $0.isEmpty ? nil : $0 }
+    guard let named else {
+      guard let folder = bundled.folder(of: BundledModels.standardName) else {
+        throw UsageError(
+          "no model: give a model folder with -m, or set INKSTONE_MODEL; the bundled one, "
+            + "\(BundledModels.standardName), is not beside this program")
+      }
+      return folder
+    }
+    // A path counts before a name.
+    if !named.contains("/"), !named.isEmpty, !fileExists(named), let folder = bundled.folder(of: named) {
+      return folder
+    }
+    return named
   }
 }

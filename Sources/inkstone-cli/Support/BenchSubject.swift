@@ -24,10 +24,20 @@ struct BenchSubject {
     }
   }
 
-  func makeDecoder() throws -> Decoder {
-    if let folder { return try Decoder.load(from: folder) }
-    return try RandomWeights(description).makeDecoder()
+  /// Loads or draws the weights.
+  func makeDecoder(_ format: WeightFormat) throws -> Decoder {
+    if let folder { return try Decoder.load(from: folder, format: format) }
+    return try RandomWeights(description).makeDecoder(format: format)
   }
+
+  /// Bytes that the weights will take.
+  func weightByteCount(_ format: WeightFormat) throws -> Int {
+    if let folder { return try Decoder.weightByteCount(of: folder, format: format) }
+    return try RandomWeights(description).byteCount(format)
+  }
+
+  /// How weights are held where nothing is said.
+  var defaultFormat: WeightFormat { folder == nil ? .float32 : .asStored }
 
   /// Writes the random model.
   func save(to target: String) throws {

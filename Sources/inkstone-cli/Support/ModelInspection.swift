@@ -22,6 +22,7 @@ struct ModelInspection {
       tensors = checkpoint.tensors
       files = checkpoint.files.map(\.path)
     }
+    weightBytes = (try? Decoder.weightByteCount(of: folder)) ?? 4 * tensors.reduce(0) { $0 + $1.elementCount }
     tokenizerSize = Tokenizer.exists(in: folder) ? try Tokenizer.load(from: folder).vocabularySize : nil
   }
 
@@ -33,8 +34,8 @@ struct ModelInspection {
       .map { ($0.key, $0.value.reduce(0) { $0 + $1.byteCount }) }.sorted { $0.0 < $1.0 }
   }
 
-  /// Bytes that the weights take once loaded: F32, whatever the file holds.
-  private var weightBytes: Int { 4 * elementCount }
+  /// Bytes that the weights take once loaded, as `--dtype auto` holds them.
+  private let weightBytes: Int
 
   /// Bytes of keys and values of a whole context, as F32: layers with a window keep that and a chunk of a prompt.
   private var fullCacheBytes: Int {
@@ -65,7 +66,7 @@ struct ModelInspection {
     lines.append(
       row("weight types", typeBytes.map { "\($0.type) \(byteText($0.bytes))" }.joined(separator: ", ")))
     lines.append(row("tokenizer", tokenizerSize.map { "\($0) tokens" } ?? "none"))
-    lines.append(row("memory", "\(byteText(weightBytes)) weights as F32"))
+    lines.append(row("memory", "\(byteText(weightBytes)) weights, \(byteText(4 * elementCount)) as f32"))
     lines.append(
       row(
         "",

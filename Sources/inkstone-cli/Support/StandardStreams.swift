@@ -21,6 +21,9 @@ enum StandardStreams {
   /// Turns a reader that has gone away from a signal that kills into an error that is reported.
   static func ignoreClosedPipes() { signal(SIGPIPE, SIG_IGN) }
 
+  /// Whether standard input is a terminal, that is, whether somebody sits there.
+  static var isInputTerminal: Bool { isatty(STDIN_FILENO) == 1 }
+
   /// Whether standard output is a terminal.
   static var isOutputTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 

@@ -1,0 +1,243 @@
+import Checkpoints
+import Kernels
+
+/// Rounds a model's matrices with error feedback, on inputs that a calibration text gives them.
+///
+/// Block after block: its inputs are those that the blocks before it give once they are rounded. Matrices that the type's
+/// mixture gives another type (the head), those of experts' second maps, and all else stay for rounding to nearest.
+///
+/// - SeeAlso: Frantar et al., "GPTQ" (arXiv:2210.17323).
+public enum ModelQuantizer {
+  /// Matrices in blocks, under the names of a checkpoint.
+  public struct Result: Sendable {
+    var matrices: [String: any StoredMatrix] = [:]
+    /// How many there are.
+    public var count: Int { matrices.count }
+  }
+
+  /// Rounds.
+  ///
+  /// - Parameters:
+  ///   - model: a folder in Hugging Face's layout, or a GGUF file.
+  ///   - type: one of `ErrorFeedback.types`.
+  ///   - calibration: windows of tokens, none longer than the context.
+  ///   - progress: receives the number of blocks done and of all; returns whether to go on.
+  /// - Returns: `nil` when `progress` ended it.
+  /// - Throws: what `Decoder.load` throws, or `DecoderError` for a window that the model cannot run.
+  public static func quantize(
+    model: String, as type: WeightType, calibration: [[Int]],
+    threadCount: Int = WorkerPool.defaultThreadCount(), progress: (Int, Int) -> Bool = { _, _ in true }
+  ) throws -> Result? {
+    let (description, source) = try openModel(model)
+    try description.refuseUnknownSettings()
+    let configuration = description.configuration
+    let loader = WeightLoader(family: description.family, configuration: configuration, source: source)
+    let (weights, matrices) = try loader.loadMutable()
+    let pool = WorkerPool(threadCount: threadCount)
+    let engine = BLASEngine(pool: pool)
+    let mixture = WeightMixture(
+      type: type, layerCount: configuration.layerCount, expertCount: configuration.experts?.count ?? 0)
+    var blocks = BlockStore(type: type)
+    for layer in 0..<configuration.layerCount {
+      guard progress(layer, configuration.layerCount) else { return nil }
+      let wanted = matrices.filter { matrix in
+        matrix.use.layer == layer
+          && mixture.type(of: matrix.use.role, layer: layer)?.fitting(inputs: matrix.inputs) == type
+      }
+      guard !wanted.isEmpty else { continue }
+      // The blocks up to this one, of which the earlier are rounded already.
+      let decoder = Decoder(configuration: configuration, weights: weights.prefix(layer + 1))
+      var hessians = Hessians(pool: pool)
+      let longest = calibration.map(\.count).max() ?? 1
+      let session = try InferenceSession(decoder: decoder, engine: engine, capacity: longest)
+      for window in calibration {
+        session.reset()
+        try session.append(window, observe: { point, x in hessians.add(point, x, layer: layer) })
+      }
+      for role in hessians.roles {
+        let ofRole = wanted.filter { $0.use.role == role }
+        guard !ofRole.isEmpty, let factor = hessians.factor(role) else { continue }
+        for matrix in ofRole { blocks.add(matrix, factor: factor, pool: pool) }
+      }
+    }
+    _ = progress(configuration.layerCount, configuration.layerCount)
+    return Result(matrices: blocks.matrices)
+  }
+
+  /// Σ x·xᵀ over the inputs x of each map of a block.
+  private struct Hessians {
+    let pool: WorkerPool
+    private var sums: [MatrixUse.Role: (buffer: FloatBuffer, count: Int)] = [:]
+
+    init(pool: WorkerPool) { self.pool = pool }
+
+    var roles: [MatrixUse.Role] {
+      [.queryKeyValue, .attentionOutput, .feedForwardInput, .feedForwardOutput].filter { sums[$0] != nil }
+    }
+
+    /// Adds the rows of a point of the forward pass that some map reads.
+    mutating func add(_ point: ActivationPoint, _ x: MatrixView, layer: Int) {
+      let role: MatrixUse.Role
+      switch point {
+      case .attentionInput(layer): role = .queryKeyValue
+      case .attended(layer): role = .attentionOutput
+      case .feedForwardInput(layer): role = .feedForwardInput
+      case .activated(layer): role = .feedForwardOutput
+      default: return
+      }
+      let count = x.columns
+      if sums[role] == nil {
+        let buffer = FloatBuffer(count: count * count)
+        buffer.elements.initialize(repeating: 0)
+        sums[role] = (buffer, count)
+      }
+      let sum = sums[role]!.buffer.elements.baseAddress!
+      let bands = (count + 127) / 128
+      pool.run(bands) { band in
+        let columns = band * 128..<min((band + 1) * 128, count)
+        BLAS.multiply(
+          transposeA: true, m: count, n: columns.count, k: x.rows, a: x.base, strideA: x.rowStride,
+          b: x.base + columns.lowerBound, strideB: x.rowStride, beta: 1, c: sum + columns.lowerBound,
+          strideC: count)
+      }
+    }
+
+    /// The factor of H⁻¹; nothing when there is none.
+    func factor(_ role: MatrixUse.Role) -> FloatBuffer? {
+      guard let (buffer, count) = sums[role] else { return nil }
+      return ErrorFeedback.factorize(buffer.elements.baseAddress!, count: count) ? buffer : nil
+    }
+  }
+
+  /// Blocks, sorted into the tensors of the checkpoint.
+  private struct BlockStore {
+    let type: WeightType
+    private(set) var matrices: [String: BlockMatrix] = [:]
+
+    init(type: WeightType) { self.type = type }
+
+    /// Rounds a matrix, in place and into blocks.
+    mutating func add(_ matrix: MutableMatrix, factor: FloatBuffer, pool: WorkerPool) {
+      let (outputs, inputs) = (matrix.outputs, matrix.inputs)
+      let rowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
+      let blocks = UnsafeMutableRawPointer.allocate(byteCount: outputs * rowBytes, alignment: 64)
+      defer { blocks.deallocate() }
+      let values = matrix.buffer.elements.baseAddress!
+      let isOutputMajor = matrix.use.layout == .outputMajor
+      let rows = isOutputMajor ? values : .allocate(capacity: outputs * inputs)
+      defer { if !isOutputMajor { rows.deallocate() } }
+      if !isOutputMajor { transpose(values, rows: inputs, columns: outputs, into: rows) }
+      ErrorFeedback.round(
+        rows, outputs: outputs, inputs: inputs, factor: factor.elements.baseAddress!, as: type, into: blocks,
+        pool: pool)
+      if !isOutputMajor { transpose(rows, rows: outputs, columns: inputs, into: values) }
+      for piece in matrix.parameter.pieces {
+        let count = isOutputMajor ? piece.shape.dropLast().reduce(1, *) : outputs
+        let store =
+          matrices[piece.tensor]
+          ?? BlockMatrix(
+            blockType: type.tensorType, rows: count, columns: inputs, isTransposed: !isOutputMajor)
+        matrices[piece.tensor] = store
+        for run in isOutputMajor ? piece.runs : [.init(source: 0, target: 0, count: outputs)] {
+          (store.base + run.source * rowBytes).copyMemory(
+            from: blocks + run.target * rowBytes, byteCount: run.count * rowBytes)
+        }
+      }
+    }
+  }
+}
+
+/// A matrix that may be changed, where a decoder reads it.
+struct MutableMatrix {
+  let parameter: Parameter
+  let use: MatrixUse
+  let buffer: FloatBuffer
+
+  var outputs: Int { use.layout == .outputMajor ? parameter.rows : parameter.columns }
+  var inputs: Int { use.layout == .outputMajor ? parameter.columns : parameter.rows }
+}
+
+extension WeightLoader {
+  /// Loads every tensor as floats, the matrices of the blocks as copies that may be changed.
+  func loadMutable() throws -> (DecoderWeights, [MutableMatrix]) {
+    try check()
+    var owners: [AnyObject] = []
+    var matrices: [MutableMatrix] = []
+    var use: MatrixUse?
+    let weights = try table.assemble(
+      owners: { owners },
+      pointer: { parameter in
+        let (values, owner) = try elements(of: parameter)
+        guard let matrixUse = use else {
+          owners.append(owner)
+          return values
+        }
+        use = nil
+        let buffer = FloatBuffer(count: parameter.count)
+        withExtendedLifetime(owner) {
+          _ = buffer.elements.initialize(from: UnsafeBufferPointer(start: values, count: parameter.count))
+        }
+        owners.append(buffer)
+        matrices.append(MutableMatrix(parameter: parameter, use: matrixUse, buffer: buffer))
+        return UnsafePointer(buffer.elements.baseAddress!)
+      },
+      packed: { _, matrixUse in
+        switch matrixUse.role {
+        case .queryKeyValue, .attentionOutput, .feedForwardInput, .feedForwardOutput: use = matrixUse
+        case .tokenEmbedding, .head, .router, .projection: use = nil
+        }
+        return nil
+      })
+    return (weights, matrices)
+  }
+}
+
+/// A matrix of blocks in memory, filled row by row before anyone reads it.
+final class BlockMatrix: StoredMatrix, @unchecked Sendable {
+  // Safe: written by one thread, then only read.
+  let blockType: TensorType
+  let rows: Int
+  let columns: Int
+  let isTransposed: Bool
+  let base: UnsafeMutableRawPointer
+
+  init(blockType: TensorType, rows: Int, columns: Int, isTransposed: Bool) {
+    self.blockType = blockType
+    self.rows = rows
+    self.columns = columns
+    self.isTransposed = isTransposed
+    let byteCount = rows * (columns / blockType.elementsPerBlock * blockType.bytesPerBlock)
+    base = .allocate(byteCount: max(byteCount, 1), alignment: 64)
+    base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+  }
+
+  deinit { base.deallocate() }
+
+  var type: TensorType { blockType }
+
+  func bytes(row: Int) -> UnsafeRawPointer? {
+    UnsafeRawPointer(base + row * (columns / blockType.elementsPerBlock * blockType.bytesPerBlock))
+  }
+
+  func copyFloats(row: Int, columns range: Range<Int>, into target: UnsafeMutablePointer<Float>) {
+    let length = blockType.elementsPerBlock
+    BlockEncoding.decode(
+      blockType, bytes(row: row)! + range.lowerBound / length * blockType.bytesPerBlock, into: target,
+      blocks: range.count / length)
+  }
+}
+
+/// (rows, columns) as (columns, rows), in squares, so that both sides stay in cache.
+func transpose(
+  _ source: UnsafePointer<Float>, rows: Int, columns: Int, into target: UnsafeMutablePointer<Float>
+) {
+  for blockRow in stride(from: 0, to: rows, by: 32) {
+    for blockColumn in stride(from: 0, to: columns, by: 32) {
+      for row in blockRow..<min(blockRow + 32, rows) {
+        for column in blockColumn..<min(blockColumn + 32, columns) {
+          target[column * rows + row] = source[row * columns + column]
+        }
+      }
+    }
+  }
+}

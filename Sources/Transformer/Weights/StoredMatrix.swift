@@ -1,0 +1,116 @@
+import Checkpoints
+
+/// A matrix where a checkpoint keeps it, read in pieces by several threads while it is packed.
+protocol StoredMatrix: Sendable {
+  /// How elements are stored.
+  var type: TensorType { get }
+  /// Rows as stored.
+  var rows: Int { get }
+  /// Elements of a row.
+  var columns: Int { get }
+  /// Whether the rows are the columns of the tensor that the family declares.
+  var isTransposed: Bool { get }
+
+  /// Looks, before a piece is read, whether the file is still what was opened.
+  func check() throws
+  /// Copies some elements of a row.
+  /// - Parameter columns: whole blocks.
+  func copyFloats(row: Int, columns: Range<Int>, into: UnsafeMutablePointer<Float>)
+  /// The bytes of a row as stored; nothing where they are made when asked for.
+  func bytes(row: Int) -> UnsafeRawPointer?
+  /// Whether the bytes of a row are free of NaN and ∞.
+  func isFinite(row: Int) -> Bool
+  /// The error that tells of the first NaN or ∞.
+  func throwNonFinite() throws
+  /// Gives the memory behind rows that have been read back to the system.
+  func release(rows: Range<Int>)
+}
+
+extension StoredMatrix {
+  var isTransposed: Bool { false }
+  func check() throws {}
+  func bytes(row: Int) -> UnsafeRawPointer? { nil }
+  func isFinite(row: Int) -> Bool { true }
+  func throwNonFinite() throws {}
+  func release(rows: Range<Int>) {}
+}
+
+/// A tensor of a file, or a part of one.
+struct RecordMatrix: StoredMatrix {
+  let record: TensorRecord
+  let rows: Int
+  let columns: Int
+  var isTransposed = false
+  /// The first of the record's rows that belong to the matrix.
+  var firstRow = 0
+  /// For each row, the row of the record's part that holds it, where they are in another order.
+  var order: [Int]?
+
+  var type: TensorType { record.type }
+
+  /// The whole of a tensor as rows of its last extent; nothing for what is no matrix of whole blocks.
+  init?(_ record: TensorRecord) {
+    guard record.shape.count > 1, let columns = record.shape.last, columns > 0, record.elementCount > 0,
+      record.type.isConvertibleToFloat, columns.isMultiple(of: record.type.elementsPerBlock)
+    else { return nil }
+    self.record = record
+    self.columns = columns
+    rows = record.elementCount / columns
+  }
+
+  /// Some rows of a tensor.
+  init?(_ record: TensorRecord, start: Int, rows: Int, columns: Int, isTransposed: Bool, order: [Int]?) {
+    guard rows > 0, columns > 0, record.type.isConvertibleToFloat, start.isMultiple(of: columns),
+      columns.isMultiple(of: record.type.elementsPerBlock), start + rows * columns <= record.elementCount
+    else { return nil }
+    self.record = record
+    self.rows = rows
+    self.columns = columns
+    self.isTransposed = isTransposed
+    firstRow = start / columns
+    self.order = order
+  }
+
+  private func place(_ row: Int) -> Int { firstRow + (order?[row] ?? row) }
+
+  func check() throws { try record.file.checkLength() }
+
+  func copyFloats(row: Int, columns range: Range<Int>, into target: UnsafeMutablePointer<Float>) {
+    let start = place(row) * columns
+    record.convertFloats(start + range.lowerBound..<start + range.upperBound, into: target)
+  }
+
+  func bytes(row: Int) -> UnsafeRawPointer? {
+    record.bytes.baseAddress.map { $0 + place(row) * columns / type.elementsPerBlock * type.bytesPerBlock }
+  }
+
+  func isFinite(row: Int) -> Bool {
+    let start = place(row) * columns
+    return record.isFinite(start..<start + columns)
+  }
+
+  func throwNonFinite() throws { try record.checkFinite() }
+
+  func release(rows: Range<Int>) {
+    let places = rows.map(place)
+    guard let first = places.min(), let last = places.max() else { return }
+    let rowBytes = columns / type.elementsPerBlock * type.bytesPerBlock
+    let start = record.byteRange.lowerBound
+    record.file.dontNeed(start + first * rowBytes..<start + (last + 1) * rowBytes)
+  }
+}
+
+/// A matrix of floats in memory.
+struct FloatMatrix: StoredMatrix, @unchecked Sendable {
+  // Safe: nothing writes through the pointer, and `owner` keeps the memory.
+  let values: UnsafePointer<Float>
+  let owner: AnyObject
+  let rows: Int
+  let columns: Int
+
+  var type: TensorType { .f32 }
+
+  func copyFloats(row: Int, columns range: Range<Int>, into target: UnsafeMutablePointer<Float>) {
+    target.update(from: values + row * columns + range.lowerBound, count: range.count)
+  }
+}

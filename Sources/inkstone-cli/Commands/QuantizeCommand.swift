@@ -1,0 +1,264 @@
+import ArgumentParser
+import Foundation
+import Inkstone
+
+/// `inkstone quantize`: a model with smaller weights, and what that costs.
+struct QuantizeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "quantize",
+    abstract: "Write a model with weights of fewer bits, and measure what that costs.",
+    discussion: """
+      Examples:
+        inkstone quantize -m MODEL -o model-q8_0.gguf --dtype q8_0
+        inkstone quantize -m MODEL -o model-q4_K.gguf --dtype q4_K --evaluate book.txt
+        inkstone quantize -m MODEL -o model-q4_0.gguf --dtype q4_0 --gptq \\
+          --calibration train.txt --evaluate book.txt
+        inkstone quantize -m MODEL -o FOLDER --dtype bf16
+
+      The output is a GGUF file that llama.cpp loads, or for f16 and bf16 a folder
+      with safetensors. Weights are rounded to the nearest, block by block; the head
+      gets more bits than 4 or 5, in q4_K some other matrices too, and rows that
+      blocks do not divide fall back, all as in llama.cpp.
+
+      --gptq (arXiv:2210.17323; q4_0 and q8_0) runs the calibration text through the
+      model and rounds column by column, so that later columns make up for the errors
+      of earlier ones. --evaluate measures the perplexity of a text, best not the
+      calibration text: of the weights as they were, as rounding to nearest leaves
+      them, and as the file has them.
+
+      Keys of --json: "output", "type", "bytes"; with --gptq "calibration_tokens" and
+      "rounded_matrices"; with --evaluate "tokens" and "perplexity" with "before",
+      "after" and with --gptq "nearest".
+      """)
+
+  /// What is written.
+  enum Format: String, ExpressibleByArgument, CaseIterable {
+    case gguf, safetensors
+  }
+
+  @OptionGroup var model: ModelOptions
+
+  @Option(
+    name: [.short, .customLong("output")],
+    help: ArgumentHelp("The file, or the folder for safetensors.", valueName: "path"))
+  var output: String
+
+  @Option(
+    help: ArgumentHelp(
+      WeightType.allCases.map(\.rawValue).joined(separator: ", ") + ".", valueName: "type"))
+  var dtype: WeightType
+
+  @Option(
+    help:
+      "gguf, or safetensors for f16 and bf16 (default: gguf where --output ends in .gguf or the type needs it)."
+  )
+  var format: Format?
+
+  @Flag(help: "Round with error feedback instead of to the nearest.")
+  var gptq = false
+
+  @Option(help: ArgumentHelp("A text like those the model is for, UTF-8.", valueName: "file"))
+  var calibration: String?
+
+  @Option(help: ArgumentHelp("Tokens of the calibration text that are used, from its start.", valueName: "n"))
+  var calibrationTokens = 32_768
+
+  @Option(help: ArgumentHelp("Measure the perplexity of this text before and after.", valueName: "file"))
+  var evaluate: String?
+
+  @Option(
+    name: [.customShort("t"), .customLong("threads")],
+    help: "Threads (default: the cores that affinity and control group allow).")
+  var threads: Int?
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  @Flag(name: .shortAndLong, help: "Say nothing on standard error but errors.")
+  var quiet = false
+
+  func validate() throws {
+    if gptq, !ErrorFeedback.types.contains(dtype) {
+      throw ValidationError(
+        "--gptq rounds to \(ErrorFeedback.types.map(\.rawValue).joined(separator: " or ")), not \(dtype.rawValue)"
+      )
+    }
+    if gptq != (calibration != nil) {
+      throw ValidationError(
+        gptq ? "--gptq needs a --calibration text" : "--calibration is for --gptq; add it")
+    }
+    if resolvedFormat == .safetensors, CheckpointExport.OutputType(rawValue: dtype.rawValue) == nil {
+      throw ValidationError(
+        "safetensors hold f16 or bf16; for \(dtype.rawValue) leave --format out or give gguf")
+    }
+    guard calibrationTokens >= 64 else {
+      throw ValidationError("--calibration-tokens must be 64 or more, is \(calibrationTokens)")
+    }
+    if let threads, !(1...1024).contains(threads) {
+      throw ValidationError("--threads must be from 1 to 1024, is \(threads)")
+    }
+  }
+
+  private var resolvedFormat: Format {
+    format
+      ?? (output.hasSuffix(".gguf") || CheckpointExport.OutputType(rawValue: dtype.rawValue) == nil
+        ? .gguf : .safetensors)
+  }
+
+  func run() throws {
+    Diagnostics.configure(verbose: false, quiet: quiet)
+    Interruption.install()
+    let source = try model.resolvedFolder()
+    if resolvedFormat == .gguf, folderExists(output) {
+      throw UsageError("\(output): is a folder; give the path of a file")
+    }
+    // Texts are read first, so that a wrong path is told before anything is computed.
+    let evaluation = try evaluate.map { (try readFile($0), $0) }
+    let calibrationText = try calibration.map { (try readFile($0), $0) }
+    let threadCount = threads ?? WorkerPool.defaultThreadCount()
+    var members: [JSONObject.Member] = []
+
+    var quantized: ModelQuantizer.Result?
+    if let (bytes, name) = calibrationText {
+      let windows = try calibrationWindows(source, bytes, name)
+      quantized = try ModelQuantizer.quantize(
+        model: source, as: dtype, calibration: windows, threadCount: threadCount
+      ) { done, count in
+        if showsProgress { StandardStreams.showProgress("block \(done) of \(count)") }
+        return !Interruption.flag.isRaised
+      }
+      if showsProgress { StandardStreams.showProgress("") }
+      guard let quantized else { throw ExitCode(Interruption.exitStatus) }
+      members += [
+        .init(key: "calibration_tokens", value: .integer(windows.reduce(0) { $0 + $1.count })),
+        .init(key: "rounded_matrices", value: .integer(quantized.count)),
+      ]
+      if quantized.count == 0 {
+        Diagnostics.log.warning(
+          "\(source): no matrix has rows that blocks of \(dtype.rawValue) divide; nothing is rounded with feedback"
+        )
+      }
+    }
+    let notes: [String]
+    switch resolvedFormat {
+    case .gguf:
+      notes = try ModelConversion.writeGGUF(
+        from: source, to: output, as: GGUFExport.OutputType(dtype), quantized: quantized)
+    case .safetensors:
+      try ConvertCommand.refuseExistingModel(output)
+      guard let type = CheckpointExport.OutputType(rawValue: dtype.rawValue) else {
+        preconditionFailure("\(dtype.rawValue) passed for a type of safetensors")
+      }
+      notes = try ModelConversion.writeFolder(from: source, to: output, as: type)
+    }
+    for note in notes { Diagnostics.log.notice("\(source): \(note)") }
+
+    let bytes = try Decoder.weightByteCount(of: output)
+    var rows = [
+      (
+        "weights",
+        "\(byteText(bytes)), \(byteText(try Decoder.weightByteCount(of: source, format: .float32))) as f32"
+      )
+    ]
+    members =
+      [
+        .init(key: "output", value: .string(output)), .init(key: "type", value: .string(dtype.rawValue)),
+        .init(key: "bytes", value: .integer(bytes)),
+      ] + members
+    if let (text, name) = evaluation {
+      func perplexity(_ model: String, _ format: WeightFormat) throws -> Perplexity {
+        try measure(model, format, text, name, threadCount)
+      }
+      let before = try perplexity(source, .float32)
+      let nearest = quantized == nil ? nil : try perplexity(source, .packed(dtype))
+      let after = try perplexity(output, .asStored)
+      func row(_ value: Perplexity) -> String {
+        let change = (value.perplexity / before.perplexity - 1) * 100
+        return fixed(value.perplexity, width: 0) + "  " + (change < 0 ? "" : "+")
+          + String(format: "%.3f", change) + " %"
+      }
+      rows.append(("before", fixed(before.perplexity, width: 0)))
+      if let nearest { rows.append(("nearest", row(nearest))) }
+      rows.append(("after", row(after)))
+      rows.append(("tokens", "\(after.tokenCount)"))
+      var values: [JSONObject.Member] = [
+        .init(key: "before", value: .number(before.perplexity)),
+        .init(key: "after", value: .number(after.perplexity)),
+      ]
+      if let nearest { values.append(.init(key: "nearest", value: .number(nearest.perplexity))) }
+      members += [
+        .init(key: "tokens", value: .integer(after.tokenCount)),
+        .init(key: "perplexity", value: .object(JSONObject(values))),
+      ]
+    }
+    if json {
+      try StandardStreams.write(JSONValue.object(JSONObject(members)).text() + "\n")
+    } else {
+      try StandardStreams.write(
+        rows.map { $0.0 + String(repeating: " ", count: 10 - $0.0.count) + $0.1 + "\n" }.joined())
+    }
+  }
+
+  private var showsProgress: Bool { !quiet && StandardStreams.isErrorTerminal }
+
+  /// The calibration text in windows that the model can run.
+  private func calibrationWindows(_ source: String, _ bytes: [UInt8], _ name: String) throws -> [[Int]] {
+    let context = try ModelDescription.load(from: source).configuration.contextLength
+    let tokens = try tokens(try tokenizer(of: source), bytes, name).prefix(calibrationTokens)
+    let window = min(context, 512)
+    guard tokens.count >= 16 else {
+      throw UsageError("\(name): \(tokens.count) tokens are too few to calibrate with; give a longer text")
+    }
+    return stride(from: 0, to: tokens.count, by: window).map {
+      Array(tokens[$0..<min($0 + window, tokens.count)])
+    }
+  }
+
+  private func tokenizer(of source: String) throws -> Tokenizer {
+    guard Tokenizer.exists(in: source) else {
+      throw UsageError("\(source) holds no tokenizer; a text cannot be used without one")
+    }
+    return try Tokenizer.load(from: source)
+  }
+
+  private func tokens(_ tokenizer: Tokenizer, _ bytes: [UInt8], _ name: String) throws -> [Int] {
+    do {
+      return try bytes.withUnsafeBufferPointer { try tokenizer.encode(utf8: $0, addSpecialTokens: true) }
+    } catch {
+      throw UsageError("\(name): \(error)")
+    }
+  }
+
+  /// The perplexity of a text with a model's weights in some format.
+  private func measure(
+    _ folder: String, _ format: WeightFormat, _ bytes: [UInt8], _ name: String, _ threadCount: Int
+  ) throws -> Perplexity {
+    let decoder = try Decoder.load(from: folder, format: format, threadCount: threadCount)
+    // One tokenizer for all, the original's.
+    let tokens = try tokens(try tokenizer(of: try model.resolvedFolder()), bytes, name)
+    guard tokens.count > 1 else {
+      throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))")
+    }
+    let scorer = Scorer(decoder: decoder, engine: BLASEngine(threadCount: threadCount))
+    let result = try scorer.perplexity(
+      of: tokens, byteCount: bytes.count, window: min(decoder.configuration.contextLength, 512)
+    ) { done in
+      if showsProgress {
+        StandardStreams.showProgress("\(format.name): \(done) of \(tokens.count - 1) tokens")
+      }
+      return !Interruption.flag.isRaised
+    }
+    if showsProgress { StandardStreams.showProgress("") }
+    guard let result else { throw ExitCode(Interruption.exitStatus) }
+    return result
+  }
+}
+
+extension WeightType: ExpressibleByArgument {
+  /// Reads a name of `--dtype`, in capitals or not.
+  public init?(argument: String) {
+    guard let type = WeightType.allCases.first(where: { $0.rawValue.lowercased() == argument.lowercased() })
+    else { return nil }
+    self = type
+  }
+}
