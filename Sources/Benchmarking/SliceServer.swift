@@ -142,8 +142,8 @@ public final class SliceServer {
   /// Where a request begins and how far it goes, within the context.
   private func span(_ request: SliceRequest) throws -> (start: Int, count: Int) {
     let context = description.configuration.contextLength
-    let start = try request.integer("start", in: 0...context, default: 0)
-    return (start, try request.integer("count", in: 1...max(1, context - start)))
+    let start = try request.integer("start", in: 0...context - 1, default: 0)
+    return (start, try request.integer("count", in: 1...context - start))
   }
 
   private func decoder() throws -> Decoder {

@@ -117,7 +117,7 @@ import _TestSupport
         bytes.withUnsafeMutableBytes { BlockEncoding.encode(type, values, into: $0) }
       }
     }
-    var values = [Float](repeating: 1, count: 96)
+    var values = [Float](repeating: 1, count: 256)
     for type in BlockEncoding.types { #expect(overflow(type, values) == nil) }
     values[70] = 1e8
     #expect(overflow(.f16, values) == 70)

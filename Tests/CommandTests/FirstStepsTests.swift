@@ -59,7 +59,9 @@ import _TestSupport
       #expect(session.wait(for: "inkstone-zh"), "\(session.shown)")
       #expect(session.wait(for: "other") && session.wait(for: "Try:"), "\(session.shown)")
       #expect(session.finish() == 0)
-      #expect(session.shown.components(separatedBy: "\n").filter { $0.hasPrefix("  inkstone ") }.count == 3)
+      #expect(
+        session.shown.components(separatedBy: "\n").filter { $0.hasPrefix("  inkstone ") }.count == 3,
+        "\(session.shown)")
       #expect(session.shown.components(separatedBy: "\n").count < 16)
     }
   }

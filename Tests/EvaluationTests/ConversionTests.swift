@@ -97,8 +97,9 @@ import _TestSupport
       _ = try ModelConversion.writeGGUF(
         from: "\(Fixtures.root)/\(name)", to: path, as: type, includesVocabulary: false)
       let file = try GGUFFile(path: path)
-      let matrix = try #require(file.tensor(named: "blk.0.ffn_down.weight"))
-      // The first layer's second map has 6 bits where the others have 4.
+      let last = try #require((0..<64).last { file.tensor(named: "blk.\($0).ffn_down.weight") != nil })
+      let matrix = try #require(file.tensor(named: "blk.\(last).ffn_down.weight"))
+      // The last layer's second map has 6 bits where others have 4.
       let wanted = type == .q4_K ? .q6_K : type.weightType
       #expect(
         matrix.type == wanted?.fitting(inputs: matrix.shape[1]).tensorType ?? .f32, "\(matrix.shape)")

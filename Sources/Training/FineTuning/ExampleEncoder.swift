@@ -173,6 +173,11 @@ struct ExampleEncoder {
         if !through.utf8.starts(with: before.utf8) {
           before = try render(Array(messages[..<index]), tools, template, isQuestion: false)
         }
+      } else if let opening = try? render([], tools, template, isQuestion: true),
+        through.utf8.starts(with: opening.utf8)
+      {
+        // Not every template can lay out nothing.
+        before = opening
       }
       guard through.utf8.starts(with: before.utf8) else {
         throw TrainingError.data(

@@ -71,7 +71,8 @@ public struct RandomWeights {
       names.map { TensorDeclaration(name: $0, type: .f32, shape: tensors[$0]!.shape) },
       metadata: ["format": "pt"]
     ) { tensor, append in
-      try append(UnsafeRawBufferPointer(tensors[tensor.name]!.buffer().elements))
+      let buffer = tensors[tensor.name]!.buffer()
+      try withExtendedLifetime(buffer) { try append(UnsafeRawBufferPointer(buffer.elements)) }
     }
     try AtomicFile.write(description.document.text(.indented) + "\n", to: base + "config.json")
   }
