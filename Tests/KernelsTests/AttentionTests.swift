@@ -22,9 +22,6 @@ import Testing
     let slots = random.integer(1..<5)
     let types = KeyValueType.allCases
     let (keyType, valueType) = (types[random.integer(0..<3)], types[random.integer(0..<3)])
-    let (keySize, valueSize) = (
-      keyType.byteCount(dimension: dimension), valueType.byteCount(dimension: dimension)
-    )
     var scoring = AttentionScoring(scale: 2 * abs(random.float()) + 0.1)
     if random.integer(0..<3) == 0 { scoring.softCap = 5 + 20 * abs(random.float()) }
     if random.integer(0..<3) == 0 { scoring.window = random.integer(1..<40) }

@@ -42,14 +42,16 @@ struct AdaptedEngine: ComputeEngine {
   ) { base.rotate(x, cosines: cosines, sines: sines, dimension: dimension, pairing: pairing) }
 
   func store(
-    keys: MatrixView, values: MatrixView, in layer: KeyValueLayer, at places: [KeyValueRun],
-    shape: AttentionShape
-  ) { base.store(keys: keys, values: values, in: layer, at: places, shape: shape) }
+    keys: MatrixView, values: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape
+  ) { base.store(keys: keys, values: values, segments: segments, layer: layer, shape: shape) }
 
   func attention(
-    queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,
+    queries: MatrixView, segments: [AttentionSegment], layer: Int, shape: AttentionShape,
     scoring: AttentionScoring, into y: MutableMatrixView
-  ) { base.attention(queries: queries, layer: layer, plan: plan, shape: shape, scoring: scoring, into: y) }
+  ) {
+    base.attention(
+      queries: queries, segments: segments, layer: layer, shape: shape, scoring: scoring, into: y)
+  }
 
   func activateGated(
     gate: MatrixView, up: MatrixView, into y: MutableMatrixView, activation: Activation
