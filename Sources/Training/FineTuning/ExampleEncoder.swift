@@ -173,11 +173,8 @@ struct ExampleEncoder {
         if !through.utf8.starts(with: before.utf8) {
           before = try render(Array(messages[..<index]), tools, template, isQuestion: false)
         }
-      } else if let opening = try? render([], tools, template, isQuestion: true),
-        through.utf8.starts(with: opening.utf8)
-      {
-        // Not every template can lay out nothing.
-        before = opening
+      } else {
+        before = try opening(of: through, tools, template)
       }
       guard through.utf8.starts(with: before.utf8) else {
         throw TrainingError.data(
@@ -193,6 +190,17 @@ struct ExampleEncoder {
       return [try example(text, spans.map(\.range), isMarked: false)]
     }
     return try spans.map { try example($0.text, [$0.range], isMarked: false) }
+  }
+
+  /// What a template writes before an answer that begins a conversation: what it adds to a question that wants one.
+  private func opening(
+    of text: String, _ tools: [JSONValue]?, _ template: ChatTemplate
+  ) throws -> String {
+    let question = try render([.user("?")], tools, template, isQuestion: false)
+    let asked = try render([.user("?")], tools, template, isQuestion: true)
+    guard asked.utf8.starts(with: question.utf8) else { return "" }
+    let opening = String(decoding: asked.utf8.dropFirst(question.utf8.count), as: UTF8.self)
+    return text.utf8.starts(with: opening.utf8) ? opening : ""
   }
 
   /// The tokens of a text that a template wrote.
