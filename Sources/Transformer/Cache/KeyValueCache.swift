@@ -155,6 +155,7 @@ public final class KeyValueCache {
     rowCount = 0
     trunk = 0
     highWater = 0
+    for row in own.indices { own[row].removeAll(keepingCapacity: true) }
     madvise(base, byteCount, MADV_DONTNEED)
   }
 
