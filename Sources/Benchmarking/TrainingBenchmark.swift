@@ -110,7 +110,8 @@ final class TrainingSteps {
 
   /// - Throws: `TrainingError` or `DecoderError.memory`.
   init(
-    _ test: TrainingTest, of description: ModelDescription, precision: ProductPrecision = .f32, pool: WorkerPool
+    _ test: TrainingTest, of description: ModelDescription, precision: ProductPrecision = .f32,
+    pool: WorkerPool
   ) throws {
     self.test = test
     vocabularySize = description.configuration.vocabularySize

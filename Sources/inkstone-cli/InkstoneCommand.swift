@@ -24,7 +24,8 @@ struct InkstoneCommand: AsyncParsableCommand {
     version: versionText,
     subcommands: [
       GenerateCommand.self, ChatCommand.self, ScoreCommand.self, PerplexityCommand.self, TokenizeCommand.self,
-      DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, QuantizeCommand.self, VerifyCommand.self,
+      DetokenizeCommand.self, InspectCommand.self, ConvertCommand.self, QuantizeCommand.self,
+      VerifyCommand.self,
       EvalCommand.self, TrainCommand.self, FinetuneCommand.self, FuseCommand.self, ReportCommand.self,
       BenchCommand.self, DoctorCommand.self, TokenizerCommand.self, DataCommand.self,
       CompletionCommand.self, ManualCommand.self,

@@ -145,7 +145,8 @@ import _TestSupport
       let description = try ModelDescription(
         [
           "model_type": "qwen2", "num_hidden_layers": 2, "num_attention_heads": 8,
-          "num_key_value_heads": 8, "hidden_size": 1024, "intermediate_size": 4096, "vocab_size": 8000, "max_position_embeddings": 64,
+          "num_key_value_heads": 8, "hidden_size": 1024, "intermediate_size": 4096, "vocab_size": 8000,
+          "max_position_embeddings": 64,
           "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 1,
         ], path: "test")
       try RandomWeights(description).save(to: folder("model"))

@@ -141,6 +141,19 @@ INK_INLINE unsigned ink_largest_lane16(ink_word16 a) { return __builtin_reduce_m
 /// The larger of two lanes.
 INK_INLINE ink_word16 ink_larger16(ink_word16 a, ink_word16 b) { return __builtin_elementwise_max(a, b); }
 
+#if !defined(__AVX512BF16__)
+// A macro, because a vector that is passed from C to C has an ABI, which depends on the instruction set.
+// What is added carries into the exponent of no number but into the sign of a NaN, which is made quiet instead.
+#define INK_ROUND_PAIRS(low, high)                                          \
+  ({                                                                        \
+    ink_word16 l = (ink_word16)(low), h = (ink_word16)(high);               \
+    ink_word16 lnan = (ink_word16)((low) != (low)), hnan = (ink_word16)((high) != (high)); \
+    l = ((l + (0x7FFFu + (l >> 16 & 1u))) & ~lnan) | ((l | 0x400000u) & lnan); \
+    h = ((h + (0x7FFFu + (h >> 16 & 1u))) & ~hnan) | ((h | 0x400000u) & hnan); \
+    l >> 16 | (h & 0xFFFF0000u);                                            \
+  })
+#endif
+
 /// Floats rounded to bfloat16 (to nearest, ties to even), two to a word: `low` in the lower halves, `high` in the upper ones.
 /// The instruction takes subnormals as 0.
 INK_INLINE ink_word16 ink_round_to_bfloat16_pairs(ink_float16 low, ink_float16 high) {
@@ -151,12 +164,7 @@ INK_INLINE ink_word16 ink_round_to_bfloat16_pairs(ink_float16 low, ink_float16 h
   return (ink_word16)_mm512_permutexvar_epi16(
       (__m512i)interleaved, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
 #else
-  ink_word16 l = (ink_word16)low, h = (ink_word16)high;
-  // What is added carries into the exponent of no number but into the sign of a NaN, which is made quiet instead.
-  ink_word16 lnan = (ink_word16)(low != low), hnan = (ink_word16)(high != high);
-  l = ((l + (0x7FFFu + (l >> 16 & 1u))) & ~lnan) | ((l | 0x400000u) & lnan);
-  h = ((h + (0x7FFFu + (h >> 16 & 1u))) & ~hnan) | ((h | 0x400000u) & hnan);
-  return l >> 16 | (h & 0xFFFF0000u);
+  return INK_ROUND_PAIRS(low, high);
 #endif
 }
 
@@ -170,7 +178,7 @@ INK_INLINE ink_word16 ink_round_32_to_bfloat16(const float *source) {
 #else
   ink_float16 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   ink_float16 odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-  return ink_round_to_bfloat16_pairs(even, odd);
+  return INK_ROUND_PAIRS(even, odd);
 #endif
 }
 
