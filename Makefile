@@ -7,6 +7,7 @@ PROMPT ?= 人工智能是
 PREFIX ?= /usr/local
 SHAPE ?=
 DATA ?=
+CHAT ?=
 OUT ?=
 SWIFT ?= swift
 PYTHON ?= python3
@@ -80,10 +81,10 @@ bench: build ## measure naive Swift against OpenBLAS on the bundled model (MODEL
 	else set -- --shape gpt2-124m; fi; \
 	INKSTONE_COMMIT="$$(git describe --always --dirty 2>/dev/null)" $(INKSTONE) bench "$$@" --suite "$$out" -n 64
 
-model: build ## make the bundled model again from the raw texts (DATA=folder, OUT=folder), in hours
+model: build ## make the bundled model again from the raw texts (DATA=folder, CHAT=folder, OUT=folder), in hours
 	@if [ -z "$(DATA)" ]; then echo "model: give the folder of the texts: make model DATA=FOLDER" >&2; exit 2; fi
 	@out="$(OUT)"; if [ -z "$$out" ]; then out=.build/inkstone-zh; fi; \
-	$(BUNDLED_MODEL)/recipe/make.sh "$(DATA)" "$$out" $(INKSTONE)
+	$(BUNDLED_MODEL)/recipe/make.sh "$(DATA)" "$$out" $(INKSTONE) $(if $(CHAT),"$(CHAT)")
 
 bench-rivals: build ## measure beside llama.cpp, CTranslate2 and torch, in half an hour (ONLY=f32,beams)
 	@if [ ! -x "$(RIVALS)/bin/python" ]; then $(PYTHON) -m venv "$(RIVALS)"; fi
@@ -115,11 +116,11 @@ install: build ## install program, models, man pages and completions under PREFI
 	"$$program" completion bash > "$$to/share/bash-completion/completions/inkstone"; \
 	"$$program" completion zsh > "$$to/share/zsh/site-functions/_inkstone"; \
 	"$$program" completion fish > "$$to/share/fish/vendor_completions.d/inkstone.fish"; \
-	for model in Models/*/config.json; do \
-	  [ -e "$$model" ] || continue; \
-	  folder="$$to/share/inkstone/$${model%/config.json}"; \
+	for model in Models/*/; do \
+	  [ -e "$${model}config.json" ] || [ -e "$${model}adapter_config.json" ] || continue; \
+	  folder="$$to/share/inkstone/$$model"; \
 	  install -d "$$folder"; \
-	  find "$${model%/config.json}" -maxdepth 1 -type f -exec install -m 644 {} "$$folder" ';'; \
+	  find "$$model" -maxdepth 1 -type f -exec install -m 644 {} "$$folder" ';'; \
 	done; \
 	echo "install: $$to/bin/inkstone"
 

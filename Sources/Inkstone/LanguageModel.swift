@@ -31,7 +31,7 @@ public struct LanguageModel: Sendable {
   /// What computes.
   public let engine: any ComputeEngine
 
-  /// Loads a folder in Hugging Face's layout, or a GGUF file.
+  /// Loads a folder in Hugging Face's layout, a GGUF file, or an adapter with the model that it names.
   ///
   /// - Parameters:
   ///   - folder: holds `config.json`, safetensors, and usually a tokeniser and `generation_config.json`.
@@ -45,6 +45,9 @@ public struct LanguageModel: Sendable {
     format: WeightFormat = .asStored
   ) throws -> LanguageModel {
     let engine = engine ?? BLASEngine()
+    if adapter == nil, let base = try LowRankAdapter.baseModel(of: folder) {
+      return try load(from: base, adapter: folder, engine: engine, format: format)
+    }
     let decoder = try Decoder.load(
       from: folder, adapter: adapter, format: format, threadCount: engine.threadCount)
     let vocabulary = [adapter, folder].compactMap { $0 }.first { Tokenizer.exists(in: $0) }

@@ -67,6 +67,30 @@ import Testing
     }
   }
 
+  /// An adapter's folder is a model, where the one that it belongs to is found: at its path, or beside it.
+  @Test func anAdapterNamesItsModel() throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      let model = try prepare(folder)
+      let run = try CommandRunner.run(
+        arguments(folder, model, "lora") + ["-q", "--lora", "--set", "answer_rows=0"])
+      #expect(run.status == 0, "\(run.errors)")
+      let adapter = folder + "/lora/model"
+      func score(_ arguments: [String]) throws -> String {
+        let outcome = try CommandRunner.run(["score", "q 5 + 1?", "--json"] + arguments)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        return outcome.output
+      }
+      let expected = try score(["-m", model, "--lora", adapter])
+      #expect(try score(["-m", adapter]) == expected && score(["-m", model]) != expected)
+      try FileManager.default.moveItem(atPath: folder + "/base", toPath: folder + "/moved")
+      let lost = try CommandRunner.run(["score", "q 5 + 1?", "-m", adapter])
+      #expect(lost.status == 2 && lost.errorLine.contains("base_model_name_or_path"), "\(lost.errors)")
+      #expect(lost.errorLine.contains("adapter_config.json") && lost.errorLine.contains("--lora"))
+      try FileManager.default.copyItem(atPath: adapter, toPath: folder + "/moved/adapter")
+      #expect(try score(["-m", folder + "/moved/adapter"]) == expected)
+    }
+  }
+
   /// Killed at any moment and resumed, a run ends with the weights of one that nobody disturbed.
   @Test func killsLeaveNoTrace() throws {
     let kills = Int(ProcessInfo.processInfo.environment["INKSTONE_KILLS"] ?? "") ?? 3

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The bundled model from the raw texts: make.sh TEXTS OUT [INKSTONE], or make model DATA=TEXTS.
-# Each step leaves its result in OUT and is passed over when that is there; training goes on where it was left.
+# The bundled model from the raw texts: make.sh TEXTS OUT [INKSTONE [CHAT]], or make model DATA=TEXTS.
+# With CHAT, a folder of dialogues and tasks, the adapter for conversations too. Each step leaves its result in OUT and is passed over when that is there; training goes on where it was left.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-  echo "usage: make.sh TEXTS OUT [INKSTONE]" >&2
+  echo "usage: make.sh TEXTS OUT [INKSTONE [CHAT]]" >&2
   exit 2
 fi
-texts=${1%/} out=${2%/} inkstone=${3:-inkstone}
+texts=${1%/} out=${2%/} inkstone=${3:-inkstone} chat=${4:-}
 recipe=$(cd "$(dirname "$0")" && pwd)
 
 # What the model card lists. A missing text would make another model, so nothing begins without all of them.
@@ -20,6 +20,11 @@ missing=()
 for name in "${needed[@]}"; do
   compgen -G "$texts/$name" >/dev/null || missing+=("$name")
 done
+if [ -n "$chat" ]; then
+  for name in chatterbot_chinese.jsonl identity.json kdconv.jsonl csl_title.jsonl; do
+    [ -e "$chat/$name" ] || missing+=("$chat/$name")
+  done
+fi
 if [ ${#missing[@]} -gt 0 ]; then
   echo "make.sh: $texts lacks ${missing[*]}; the model card says where these texts come from" >&2
   exit 2
@@ -75,13 +80,27 @@ step "$out/packed" pack
 step "$out/train.jsonl" unpack train
 step "$out/held-out.jsonl" unpack validation
 
-if [ -e "$out/pretrain/checkpoints" ]; then
-  "$inkstone" train --out "$out/pretrain" --resume
-else
-  "$inkstone" train -c "$recipe/train.yaml" --tokenizer "$out/tokenizer" \
-    --train "$out/packed/train.tokens" --valid "$out/packed/validation.tokens" --out "$out/pretrain"
+run() { # train or finetune, run, its settings...
+  local command=$1 folder=$2
+  shift 2
+  if [ -e "$folder/model" ]; then
+    echo "make.sh: $folder is there"
+  elif [ -e "$folder/checkpoints" ]; then
+    "$inkstone" "$command" --out "$folder" --resume
+  else
+    "$inkstone" "$command" --out "$folder" "$@"
+  fi
+}
+tokens=(--train "$out/packed/train.tokens" --valid "$out/packed/validation.tokens")
+run train "$out/pretrain" -c "$recipe/train.yaml" --tokenizer "$out/tokenizer" "${tokens[@]}"
+run train "$out/further" -c "$recipe/further.yaml" --init-from "$out/pretrain/model" "${tokens[@]}"
+step "$out/inkstone-zh" "$inkstone" convert -m "$out/further/best" --outtype bf16 -o
+
+if [ -n "$chat" ]; then
+  python3 "$recipe/conversations.py" "$chat" "$texts/primer/primer-zh.txt" "$out/conversations.jsonl"
+  run finetune "$out/chat" -c "$recipe/chat.yaml" -m "$out/inkstone-zh" --train "$out/conversations.jsonl"
+  echo "make.sh: $out/chat/model, the adapter"
 fi
-"$inkstone" convert -m "$out/pretrain/best" -o "$out/inkstone-zh" --outtype bf16
 
 # The figures of the model card.
 "$inkstone" eval -m "$out/inkstone-zh" --text held-out="$out/held-out.jsonl" --prompts "$recipe/prompts.txt" \

@@ -59,6 +59,28 @@ public struct LowRankAdapter: Sendable {
     fileExists((folder.hasSuffix("/") ? folder : folder + "/") + "adapter_config.json")
   }
 
+  /// The model that a folder's adapter belongs to; `nil` for a folder that is a model itself, or none.
+  ///
+  /// It is what `base_model_name_or_path` names: a path, or else the folder of that name beside the adapter's.
+  /// - Throws: `AdapterError` when there is no such folder.
+  public static func baseModel(of folder: String) throws -> String? {
+    let base = folder.hasSuffix("/") ? folder : folder + "/"
+    guard exists(in: folder), !fileExists(base + "config.json") else { return nil }
+    let path = base + "adapter_config.json"
+    guard let name = try JSONDocument.load(path)["base_model_name_or_path"]?.string, !name.isEmpty else {
+      throw AdapterError(
+        path: path, reason: "base_model_name_or_path names no model; give the model with -m, this with --lora")
+    }
+    let beside = base + "../" + (name.split(separator: "/").last.map(String.init) ?? name)
+    guard let found = [name, beside].first(where: { fileExists($0 + "/config.json") }) else {
+      throw AdapterError(
+        path: path,
+        reason: "base_model_name_or_path is \(name.debugDescription), which is neither a model's folder nor one "
+          + "beside this; give the model with -m, this with --lora")
+    }
+    return found
+  }
+
   /// Opens an adapter.
   ///
   /// - Throws: `AdapterError`, or an error of `Checkpoints`, that names the file and the field or tensor.

@@ -8,7 +8,7 @@ struct ChatCommand: ParsableCommand {
     abstract: "Talk with a model.",
     discussion: """
       Examples:
-        inkstone chat -m MODEL
+        inkstone chat
         inkstone chat -m MODEL --system "Answer in one sentence." --temp 0.7
         inkstone chat -m MODEL --chat-template-kwargs '{"enable_thinking": false}'
         printf 'Hello!\\nAnd in French?\\n' | inkstone chat -m MODEL
@@ -71,7 +71,10 @@ struct ChatCommand: ParsableCommand {
     // What is typed while the model loads is the first message.
     if Terminal.isInteractive { Terminal.waitSilently() }
     defer { Terminal.restore() }
-    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
+    // An adapter that is given belongs to the standard model.
+    let preferred = adapter.lora == nil ? BundledModels.chatName : nil
+    let model = try engine.load(
+      try model.resolvedFolder(preferring: preferred), adapter: adapter.lora)
     let conversation = try Conversation(
       with: model, template: try chat.template(for: model), contextLength: contextSize)
     conversation.messages = opening

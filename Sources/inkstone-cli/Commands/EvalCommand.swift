@@ -55,6 +55,7 @@ struct EvalCommand: ParsableCommand {
       """)
 
   @OptionGroup var model: ModelOptions
+  @OptionGroup var adapter: AdapterOptions
   @OptionGroup(title: "Engine") var engine: EngineOptions
 
   @Option(
@@ -142,8 +143,7 @@ struct EvalCommand: ParsableCommand {
 
     let needsModel = !texts.isEmpty || !questions.isEmpty || !prompts.isEmpty
     let model =
-      needsModel
-      ? try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine()) : nil
+      needsModel ? try engine.load(try model.resolvedFolder(), adapter: adapter.lora) : nil
     var run = EvaluationRun(model: model, quiet: quiet)
     for file in texts { try run.measure(text: file, window: window, stride: stride) }
     for (name, questions) in questions { try run.ask(questions, name: name, delimiter: delimiter) }

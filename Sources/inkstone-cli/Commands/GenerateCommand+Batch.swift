@@ -33,7 +33,7 @@ extension GenerateCommand {
     let clock = ContinuousClock()
     let flags = try generation.configuration()
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
-    let model = try LanguageModel.load(from: try model.resolvedFolder(), engine: try engine.makeEngine())
+    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let lines = try PromptLines.load(prompt.file ?? "-", model: model, chat: chat)
     let settings = flags.merged(over: model.generationConfiguration)

@@ -136,7 +136,9 @@ struct GenerateCommand: ParsableCommand {
     let flags = try generation.configuration()
     // Word lists are read first, so that a wrong path is told before a model is loaded.
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
-    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
+    let talks = (chat.system != nil || chat.messages != nil) && adapter.lora == nil
+    let model = try engine.load(
+      try model.resolvedFolder(preferring: talks ? BundledModels.chatName : nil), adapter: adapter.lora)
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let tokens = try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize

@@ -12,12 +12,15 @@ struct ModelOptions: ParsableArguments {
   var model: String?
 
   /// The folder to load: the one that is given, else what INKSTONE_MODEL names, else the bundled one.
-  func resolvedFolder() throws -> String {
+  ///
+  /// - Parameter preferred: a bundled model that counts before the standard one.
+  func resolvedFolder(preferring preferred: String? = nil) throws -> String {
     let bundled = BundledModels()
     let named =
       model ?? ProcessInfo.processInfo.environment["INKSTONE_MODEL"].flatMap { $0.isEmpty ? nil : $0 }
     guard let named else {
-      guard let folder = bundled.folder(of: BundledModels.standardName) else {
+      let names = [preferred, BundledModels.standardName].compactMap { $0 }
+      guard let folder = names.lazy.compactMap({ bundled.folder(of: $0) }).first else {
         throw UsageError(
           "no model: give a model folder with -m, or set INKSTONE_MODEL; the bundled one, "
             + "\(BundledModels.standardName), is not beside this program")

@@ -6,6 +6,8 @@ import Inkstone
 struct BundledModels {
   /// The one that counts when none is named.
   static let standardName = "inkstone-zh"
+  /// The one for conversations, where it is there.
+  static let chatName = "inkstone-zh-chat"
 
   /// Folders that hold models.
   let folders: [String]
@@ -54,6 +56,6 @@ struct BundledModels {
   }
 
   private static func isModel(_ folder: String) -> Bool {
-    folderExists(folder) && fileExists(folder + "/config.json")
+    folderExists(folder) && ["config.json", "adapter_config.json"].contains { fileExists("\(folder)/\($0)") }
   }
 }
