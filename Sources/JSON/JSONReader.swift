@@ -43,8 +43,12 @@ extension JSONValue {
       if let base = text.bindMemory(to: UInt8.self).baseAddress {
         status = yajl_parse(handle, base, text.count)
       }
-      if status == yajl_status_ok { status = yajl_complete_parse(handle) }
-      let offset = Int(yajl_get_bytes_consumed(handle)) + (hasMark ? 3 : 0)
+      var offset = Int(yajl_get_bytes_consumed(handle)) + (hasMark ? 3 : 0)
+      if status == yajl_status_ok {
+        // Counts bytes from 0 again: what is missing is missing at the end.
+        status = yajl_complete_parse(handle)
+        offset = bytes.count
+      }
       if let reason = builder.pointee.fault { throw JSONError(reason: reason, offset: offset) }
       guard status == yajl_status_ok, let root = builder.pointee.root else {
         throw JSONError(reason: JSONValue.reason(handle), offset: offset)

@@ -1,3 +1,5 @@
+import Checkpoints
+
 /// Why a decoder cannot do what it is asked.
 public enum DecoderError: Error, Equatable, CustomStringConvertible {
   /// The model's `model_type` is of no family that the engine knows.
@@ -30,13 +32,13 @@ public enum DecoderError: Error, Equatable, CustomStringConvertible {
       "\(path): general.architecture: \"\(name.prefix(60))\" is not supported; supported: "
         + known.joined(separator: ", ")
     case .missingTensor(let path, let name):
-      "\(path): tensor \(name) is missing; config.json and the weights must come from the same model"
+      "\(path): tensor \(printable(name, limit: 200)) is missing; config.json and the weights must come from the same model"
     case .unexpectedTensors(let path, let names):
-      "\(path): \(names.count == 1 ? "tensor" : "tensors") \(names.prefix(3).joined(separator: ", "))"
+      "\(path): \(names.count == 1 ? "tensor" : "tensors") \(names.prefix(3).map { printable($0, limit: 100) }.joined(separator: ", "))"
         + (names.count > 3 ? " and \(names.count - 3) more" : "")
         + " unknown to this model; config.json and the weights must come from the same model"
     case .wrongShape(let path, let name, let shape, let expected):
-      "\(path): tensor \(name) has shape \(shape), config.json calls for \(expected)"
+      "\(path): tensor \(printable(name, limit: 200)) has shape \(printable("\(shape)", limit: 80)), config.json calls for \(expected)"
     case .beyondType(let path, let name, let type):
       "\(path): tensor \(name) holds a number that is beyond \(type); use --dtype bf16 or f32"
     case .tokenOutOfRange(let token, let vocabularySize):

@@ -18,7 +18,8 @@ import Testing
     let files = FileManager.default
     return try files.subpathsOfDirectory(atPath: folder).reduce(0) { sum, name in
       let attributes = try files.attributesOfItem(atPath: folder + "/" + name)
-      return sum + (attributes[.type] as? FileAttributeType == .typeRegular ? attributes[.size] as? Int ?? 0 : 0)
+      guard attributes[.type] as? FileAttributeType == .typeRegular else { return sum }
+      return sum + (attributes[.size] as? Int ?? 0)
     }
   }
 

@@ -99,6 +99,11 @@ public struct GGUFMetadata: Sendable {
     return GGUFStrings(file: file, range: entry.range, count: entry.count)
   }
 
+  /// How many elements an array has; `nil` when there is no array of that name.
+  public func elementCount(_ key: String) -> Int? {
+    entry(key).flatMap { $0.type == .array ? $0.count : nil }
+  }
+
   /// An array of integers of any type.
   ///
   /// - Throws: `GGUFError` when the value is no such array, or an element does not fit 63 bits.

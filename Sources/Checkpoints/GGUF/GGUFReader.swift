@@ -68,7 +68,7 @@ struct GGUFReader {
 
   mutating func readMetadata() throws -> [GGUFMetadata.Entry] {
     var entries: [GGUFMetadata.Entry] = []
-    entries.reserveCapacity(Int(entryCount))
+    entries.reserveCapacity(Int(min(entryCount, 1 << 12)))
     var names: Set<String> = []
     for _ in 0..<entryCount {
       let key = try name("a metadata key", subject: .file)
@@ -137,7 +137,7 @@ struct GGUFReader {
   mutating func readTensorInfos() throws -> [TensorInfo] {
     try check(count: tensorCount, of: "tensors", bytesEach: 8 + 4 + 4 + 8)
     var infos: [TensorInfo] = []
-    infos.reserveCapacity(Int(tensorCount))
+    infos.reserveCapacity(Int(min(tensorCount, 1 << 12)))
     var names: Set<String> = []
     for _ in 0..<tensorCount {
       let name = try name("the name of a tensor", subject: .file)

@@ -77,7 +77,10 @@ extension EvaluationQuestion {
       }
       let texts = try values.map { choice in
         guard let text = choice.string, !text.isEmpty else {
-          throw Reason(text: "choices must be texts that are not empty, one is \(choice.kind)")
+          throw Reason(
+            text:
+              "choices must be texts that are not empty, one is \(choice.string == nil ? choice.kind : "empty")"
+          )
         }
         return text
       }

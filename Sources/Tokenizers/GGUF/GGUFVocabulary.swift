@@ -99,14 +99,16 @@ struct GGUFVocabulary {
     guard texts.count > 0, texts.count < 1 << 26 else {
       throw malformed("tokens", "has \(texts.count) entries")
     }
+    // Counted before they are copied: a file may hold more of them than memory does.
+    for key in ["scores", "token_type"] {
+      if let count = metadata.elementCount(GGUFVocabulary.prefix + key),
+        !(texts.count..<1 << 26).contains(count)
+      {
+        throw malformed(key, "has \(count) entries for \(texts.count) tokens")
+      }
+    }
     let scores = try metadata.floats(GGUFVocabulary.prefix + "scores")
-    if let scores, scores.count < texts.count {
-      throw malformed("scores", "has \(scores.count) entries for \(texts.count) tokens")
-    }
     let kinds = try metadata.integers(GGUFVocabulary.prefix + "token_type")
-    if let kinds, kinds.count < texts.count {
-      throw malformed("token_type", "has \(kinds.count) entries for \(texts.count) tokens")
-    }
     pieces.reserveCapacity(texts.count)
     for (index, raw) in texts.enumerated() {
       let bytes = raw.bindMemory(to: UInt8.self)
@@ -121,8 +123,16 @@ struct GGUFVocabulary {
         piece.score = scores[index]
       }
       if let kinds { piece.kind = UInt8(exactly: kinds[index]).flatMap { Kind(rawValue: $0) } ?? .normal }
+      if piece.kind == .byte, model == "llama" || model == "t5", !GGUFVocabulary.isByte(bytes) {
+        throw malformed("tokens[\(index)]", "is of type byte and not <0x00> to <0xFF>")
+      }
       pieces.append(piece)
     }
+  }
+
+  private static func isByte(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+    text.count == 6 && text.starts(with: "<0x".utf8) && text[5] == UInt8(ascii: ">")
+      && text[3...4].allSatisfy { Character(Unicode.Scalar($0)).isHexDigit }
   }
 
   /// The roles of tokens; a number beyond the vocabulary names none.

@@ -149,7 +149,17 @@ struct FineTuningRow {
       guard fields["role"]?.string != nil else {
         throw refuse("message \(index + 1) must have a role that is a text")
       }
-      return ChatMessage(fields)
+      let message = ChatMessage(fields)
+      let hasCalls = fields["tool_calls"]?.array?.isEmpty == false
+      switch fields["content"] {
+      case .string?: break
+      case .array? where message.content != nil: break
+      case nil where hasCalls, .null? where hasCalls: break
+      case let other:
+        throw refuse(
+          "message \(index + 1) must have a content that is a text, is \(other?.kind ?? "missing")")
+      }
+      return message
     }
   }
 

@@ -76,6 +76,11 @@ package final class Trainer {
         throw TrainingError.setting(
           source: "settings", key: "model", reason: "is missing; give the model folder to start from")
       }
+      guard !GGUFFile.recognises(base) else {
+        throw TrainingError.setting(
+          source: "settings", key: "model",
+          reason: "\(base) is a GGUF file; make a folder of it with inkstone convert")
+      }
       description = try ModelDescription.load(from: base)
       try Trainer.check(description, settings)
       let data = try FineTuningData(settings, description, model: base)

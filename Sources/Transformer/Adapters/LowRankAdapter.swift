@@ -69,13 +69,15 @@ public struct LowRankAdapter: Sendable {
     let path = base + "adapter_config.json"
     guard let name = try JSONDocument.load(path)["base_model_name_or_path"]?.string, !name.isEmpty else {
       throw AdapterError(
-        path: path, reason: "base_model_name_or_path names no model; give the model with -m, this with --lora")
+        path: path, reason: "base_model_name_or_path names no model; give the model with -m, this with --lora"
+      )
     }
     let beside = base + "../" + (name.split(separator: "/").last.map(String.init) ?? name)
     guard let found = [name, beside].first(where: { fileExists($0 + "/config.json") }) else {
       throw AdapterError(
         path: path,
-        reason: "base_model_name_or_path is \(name.debugDescription), which is neither a model's folder nor one "
+        reason:
+          "base_model_name_or_path is \(name.debugDescription), which is neither a model's folder nor one "
           + "beside this; give the model with -m, this with --lora")
     }
     return found
@@ -133,6 +135,11 @@ public struct LowRankAdapter: Sendable {
         throw refuse(
           b.name, "has the shape \(b.shape) and must have as many columns as lora_A has rows, \(a.shape[0])")
       }
+      if let rank = settings.rank, rank != a.shape[0] {
+        throw refuse(
+          root + module,
+          "has rank \(a.shape[0]), and adapter_config.json says \(rank); they belong to different adapters")
+      }
       let scale = settings.scale(of: module, rank: a.shape[0])
       changes[module] = Change(a: a, b: b, scale: scale, isEmbedding: matrix.isEmbedding)
     }
@@ -159,6 +166,8 @@ public struct LowRankAdapter: Sendable {
     let alpha: Double
     let isRankStabilized: Bool
     let alphas: [(pattern: String, alpha: Double)]
+    /// `r`; `nil` where it is missing or `rank_pattern` gives modules their own.
+    let rank: Int?
 
     init(_ document: JSONValue, path: String) throws {
       func refuse(_ field: String, _ reason: String) -> AdapterError {
@@ -191,6 +200,15 @@ public struct LowRankAdapter: Sendable {
         alpha.isFinite
       else { throw refuse("lora_alpha", "must be a number, is \(document["lora_alpha"]?.text() ?? "")") }
       self.alpha = alpha
+      let hasOwnRanks = document["rank_pattern"]?.object.map { !$0.members.isEmpty } ?? false
+      if let value = document["r"] {
+        guard let rank = value.int, rank > 0 else {
+          throw refuse("r", "must be a whole number above 0, is \(value.text())")
+        }
+        self.rank = hasOwnRanks ? nil : rank
+      } else {
+        rank = nil
+      }
       isRankStabilized = document["use_rslora"]?.bool ?? false
       alphas = try (document["alpha_pattern"]?.object?.members ?? []).map { member in
         guard let alpha = member.value.double, alpha.isFinite else {
