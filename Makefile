@@ -54,7 +54,7 @@ run: ## build, then continue PROMPT with MODEL (a folder; by default the bundled
 	  exit 2; \
 	fi; \
 	$(MAKE) --no-print-directory build >&2 && \
-	$(INKSTONE) generate -m "$$model" -p "$(PROMPT)" --echo --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
+	$(INKSTONE) generate -m "$$model" -p "$(PROMPT)" --echo --max-length 60 --num-beams 5 --no-repeat-ngram-size 2 --early-stopping
 
 test: setup ## run all tests, in release mode
 	$(SWIFT) test $(TEST_FLAGS)

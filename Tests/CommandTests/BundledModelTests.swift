@@ -45,7 +45,8 @@ import Testing
         "--json",
       ])
       #expect(outcome.status == 0, "\(outcome.errors)")
-      let text = try JSONValue.parse(outcome.output)["text"]?.string ?? ""
+      let text =
+        try JSONValue.parse(outcome.output)["sequences"]?.array?.first?["text"]?.string ?? ""
       #expect(!text.contains("\u{FFFD}") && text.count >= 12, "\(prompt)\(text)")
       #expect(text.contains { "，。；：、？！,.".contains($0) }, "\(prompt)\(text)")
     }

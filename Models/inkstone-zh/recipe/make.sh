@@ -67,6 +67,8 @@ learn_tokenizer() {
   rm "$out/vocabulary.jsonl"
 }
 pack() { "$inkstone" data pack -q "$out/corpus.jsonl" -m "$out/tokenizer" --validation-fraction 0.02 -o "$1"; }
+anneal() { python3 "$recipe/anneal.py" "$out/documents" "$out/held-out.jsonl" "$1"; }
+pack_all() { "$inkstone" data pack -q "$out/anneal.jsonl" -m "$out/tokenizer" --validation-fraction 0 -o "$1"; }
 unpack() { # train or validation, result: the documents that pack put there, each once
   "$inkstone" detokenize -m "$out/tokenizer" --tokens "$out/packed/$1.tokens" > "$out/$1.documents.jsonl"
   "$inkstone" data dedup -q "$out/$1.documents.jsonl" --method exact -o "$2"
@@ -79,6 +81,8 @@ step "$out/tokenizer" learn_tokenizer
 step "$out/packed" pack
 step "$out/train.jsonl" unpack train
 step "$out/held-out.jsonl" unpack validation
+step "$out/anneal.jsonl" anneal
+step "$out/annealed" pack_all
 
 run() { # train or finetune, run, its settings...
   local command=$1 folder=$2
@@ -94,7 +98,9 @@ run() { # train or finetune, run, its settings...
 tokens=(--train "$out/packed/train.tokens" --valid "$out/packed/validation.tokens")
 run train "$out/pretrain" -c "$recipe/train.yaml" --tokenizer "$out/tokenizer" "${tokens[@]}"
 run train "$out/further" -c "$recipe/further.yaml" --init-from "$out/pretrain/model" "${tokens[@]}"
-step "$out/inkstone-zh" "$inkstone" convert -m "$out/further/best" --outtype bf16 -o
+run train "$out/anneal" -c "$recipe/anneal.yaml" --init-from "$out/further/model" \
+  --train "$out/annealed/train.tokens" --valid "$out/packed/validation.tokens"
+step "$out/inkstone-zh" "$inkstone" convert -m "$out/anneal/model" --outtype bf16 -o
 
 if [ -n "$chat" ]; then
   python3 "$recipe/conversations.py" "$chat" "$texts/primer/primer-zh.txt" "$out/conversations.jsonl"
