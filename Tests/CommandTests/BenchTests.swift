@@ -83,7 +83,6 @@ import Testing
       (["bench", "--shape", "gpt2-tiny", "-m", "y"], ["-m", "--shape"]),
       (["bench", "-m", "y", "--save", "x"], ["--save", "--shape"]),
       (["bench", "-m", "/nonexistent/model"], ["/nonexistent/model"]),
-      (["bench"], ["-m"]),
       (
         ["bench", "--shape", "layers=900,heads=8,channels=65536,vocabulary=50000,context=1024"],
         ["memory", "weights", "available"]

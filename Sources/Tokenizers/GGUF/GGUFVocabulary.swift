@@ -123,16 +123,8 @@ struct GGUFVocabulary {
         piece.score = scores[index]
       }
       if let kinds { piece.kind = UInt8(exactly: kinds[index]).flatMap { Kind(rawValue: $0) } ?? .normal }
-      if piece.kind == .byte, model == "llama" || model == "t5", !GGUFVocabulary.isByte(bytes) {
-        throw malformed("tokens[\(index)]", "is of type byte and not <0x00> to <0xFF>")
-      }
       pieces.append(piece)
     }
-  }
-
-  private static func isByte(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-    text.count == 6 && text.starts(with: "<0x".utf8) && text[5] == UInt8(ascii: ">")
-      && text[3...4].allSatisfy { Character(Unicode.Scalar($0)).isHexDigit }
   }
 
   /// The roles of tokens; a number beyond the vocabulary names none.
