@@ -1,12 +1,6 @@
 import Kernels
 import Transformer
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Bytes that a benchmark will use, known before any of them is allocated.
 public struct MemoryRequirement: Sendable, Equatable {
   /// Weights, as they are held.
@@ -68,27 +62,9 @@ public struct MemoryRequirement: Sendable, Equatable {
   /// Refuses what the machine cannot hold.
   ///
   /// - Throws: `BenchmarkError.memory`. Where the system does not say what is free, nothing is refused.
-  public func check(model: String, available: Int? = MemoryRequirement.availableBytes()) throws {
+  public func check(model: String, available: Int? = availableMemory()) throws {
     guard let available, total > available else { return }
     throw BenchmarkError.memory(model: model, requirement: self, available: available)
-  }
-
-  /// Bytes that the process can allocate without swapping: the system's estimate, within the control group's limit.
-  public static func availableBytes() -> Int? {
-    #if os(Linux)
-      var available: Int?
-      for line in readText("/proc/meminfo").split(separator: "\n") where line.hasPrefix("MemAvailable:") {
-        available = line.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
-      }
-      func number(_ path: String) -> Int? { Int(readText(path).filter { $0 != "\n" }) }
-      if let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") {
-        available = min(available ?? .max, max(0, limit - used))
-      }
-      return available
-    #else
-      let (pages, size) = (sysconf(_SC_PHYS_PAGES), sysconf(_SC_PAGESIZE))
-      return pages > 0 && size > 0 ? pages * size : nil
-    #endif
   }
 
   private static func product(_ factors: [Int]) -> Int {
@@ -105,14 +81,3 @@ public struct MemoryRequirement: Sendable, Equatable {
     }
   }
 }
-
-#if os(Linux)
-  /// A short file of the kernel's; empty when it cannot be read.
-  private func readText(_ path: String) -> String {
-    guard let file = fopen(path, "r") else { return "" }
-    defer { fclose(file) }
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    let count = fread(&buffer, 1, buffer.count, file)
-    return String(decoding: buffer[..<count], as: UTF8.self)
-  }
-#endif

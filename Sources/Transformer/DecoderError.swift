@@ -20,6 +20,8 @@ public enum DecoderError: Error, Equatable, CustomStringConvertible {
   case contextExceeded(length: Int, capacity: Int)
   /// There is nothing to run.
   case emptyInput
+  /// The weights, as they would be held, are larger than what memory is free.
+  case weightMemory(path: String, bytes: Int, available: Int)
   /// The system refuses memory.
   case memory(bytes: Int, purpose: String)
 
@@ -47,6 +49,9 @@ public enum DecoderError: Error, Equatable, CustomStringConvertible {
       "\(length) tokens are more than the context of \(capacity); shorten the prompt or ask for fewer tokens"
     case .emptyInput:
       "the prompt is empty; give at least one token"
+    case .weightMemory(let path, let bytes, let available):
+      "\(path): the weights take \(bytes >> 20) MiB and \(available >> 20) MiB are free; "
+        + "hold them in a smaller --dtype, or free memory"
     case .memory(let bytes, let purpose):
       "no memory for \(purpose) (\(bytes == .max ? "more than the address space" : "\(bytes >> 20) MiB")); "
         + "ask for a smaller context with --ctx-size or fewer beams"

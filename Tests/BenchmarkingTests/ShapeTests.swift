@@ -1,4 +1,5 @@
 import JSON
+import Kernels
 import Testing
 import Transformer
 
@@ -70,7 +71,7 @@ import Transformer
   }
 
   @Test func availableMemoryIsKnown() {
-    #expect(MemoryRequirement.availableBytes().map { $0 > 0 } == true)
+    #expect(availableMemory().map { $0 > 0 } == true)
   }
 }
 

@@ -241,6 +241,20 @@ private func changed(_ document: JSONValue, _ changes: [String: JSONValue?]) -> 
 
   // MARK: Frequencies that change with the length
 
+  /// Weights that must be made are refused where they do not fit; those that lie in a file as they are need no memory.
+  @Test func weightsBeyondMemoryAreRefused() throws {
+    let (description, source) = try openModel("\(Models.root)/llama-llama3-rotary")
+    let loader = WeightLoader(
+      family: description.family, configuration: description.configuration, source: source)
+    let all = try loader.byteCount(.asStored)
+    let made = try loader.byteCount(.asStored, countsMapped: false)
+    #expect(made > 0 && made < all)
+    _ = try loader.load(.asStored, available: made)
+    #expect(throws: DecoderError.weightMemory(path: source.path, bytes: made, available: made - 1)) {
+      _ = try loader.load(.asStored, available: made - 1)
+    }
+  }
+
   /// A session that grows past the original context gives what one that starts beyond it gives.
   @Test func longSequencesAreRecomputed() throws {
     let decoder = try Decoder.load(from: "\(Models.root)/phi3-longrope")

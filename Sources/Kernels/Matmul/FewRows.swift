@@ -338,7 +338,10 @@ private func addTiles(
   }
 }
 
-private func addTile4x64(
+/// 64 outputs of four rows.  y[r] += Σ x[r, t]·w[t], the terms in the order of t
+///
+/// - Parameter later: weights to ask for on the way.
+func addTile4x64(
   _ x: UnsafePointer<Float>, _ xStride: Int, _ w: UnsafePointer<Float>, stride: Int, count: Int,
   to y: UnsafeMutablePointer<Float>, _ yStride: Int, later: UnsafePointer<Float>?
 ) {
@@ -398,7 +401,8 @@ private func addTile4x64(
   store((d0, d1, d2, d3), y3)
 }
 
-private func addTile1x64(
+/// 64 outputs of one row, each with the bits of `addTile4x64`.
+func addTile1x64(
   _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, count: Int,
   to y: UnsafeMutablePointer<Float>
 ) {
@@ -419,7 +423,8 @@ private func addTile1x64(
   d.store(to: y + 48)
 }
 
-private func addTile1x16(
+/// Up to 16 outputs of one row, each with the bits of `addTile4x64`.
+func addTile1x16(
   _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, count: Int,
   to y: UnsafeMutablePointer<Float>, width: Int
 ) {

@@ -183,7 +183,9 @@ extension WeightLoader {
   }
 
   /// Bytes of all weights in a format, as they will lie in memory.
-  func byteCount(_ format: WeightFormat) throws -> Int {
+  ///
+  /// - Parameter countsMapped: whether those count too that are used where the file has them.
+  func byteCount(_ format: WeightFormat, countsMapped: Bool = true) throws -> Int {
     var total = 0
     var isCounted = false
     // Stands for weights that are only counted.
@@ -192,7 +194,9 @@ extension WeightLoader {
     _ = try table.assemble(
       owners: { [] },
       pointer: { parameter in
-        if !isCounted { total += parameter.count * MemoryLayout<Float>.stride }
+        let isMapped =
+          try parameter.isWholeTensor && source.matrix(of: parameter.pieces[0].tensor)?.type == .f32
+        if !isCounted, countsMapped || !isMapped { total += parameter.count * MemoryLayout<Float>.stride }
         isCounted = false
         return placeholder
       },

@@ -30,8 +30,15 @@ struct WeightLoader {
   /// - Parameters:
   ///   - format: how matrices are held.
   ///   - threadCount: threads that pack them.
-  func load(_ format: WeightFormat = .float32, threadCount: Int = 1) throws -> DecoderWeights {
-    try refuseUnexpectedTensors()
+  ///   - available: bytes that may be allocated.
+  func load(
+    _ format: WeightFormat = .float32, threadCount: Int = 1, available: Int? = availableMemory()
+  ) throws -> DecoderWeights {
+    try check()
+    let needed = try byteCount(format, countsMapped: false)
+    if let available, needed > available {
+      throw DecoderError.weightMemory(path: source.path, bytes: needed, available: available)
+    }
     var owners: [AnyObject] = []
     let pool = WorkerPool(threadCount: format == .float32 ? 1 : threadCount)
     return try table.assemble(

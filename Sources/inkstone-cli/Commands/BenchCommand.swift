@@ -95,15 +95,7 @@ struct BenchCommand: ParsableCommand {
       valueName: "n"))
   var promptLookup: Int?
 
-  @Option(
-    name: [.customLong("ctk", withSingleDash: true), .customLong("cache-type-k")],
-    help: ArgumentHelp("Keep keys as f32, f16 or q8_0.", valueName: "type"))
-  var cacheTypeK: KeyValueType = .f32
-
-  @Option(
-    name: [.customLong("ctv", withSingleDash: true), .customLong("cache-type-v")],
-    help: ArgumentHelp("Keep values as f32, f16 or q8_0.", valueName: "type"))
-  var cacheTypeV: KeyValueType = .f32
+  @OptionGroup var cache: CacheTypeOptions
 
   @Option(name: [.customShort("r"), .customLong("repetitions")], help: "Repetitions of a test.")
   var repetitions = 5
@@ -350,7 +342,7 @@ struct BenchCommand: ParsableCommand {
     settings.repetitions = repetitions
     settings.chunk = batch
     settings.warmsUp = !noWarmup
-    settings.cacheTypes = KeyValueTypes(keys: cacheTypeK, values: cacheTypeV)
+    settings.cacheTypes = cache.types
     return settings
   }
 

@@ -203,7 +203,7 @@ struct GenerateCommand: ParsableCommand {
       Diagnostics.log.info("cached    \(caching.reusedCount) of \(tokens.count) prompt tokens")
     }
     Diagnostics.log.info(
-      "KV cache  \(byteText(inference.cacheByteCount)), keys \(session.cacheTypeK), values \(session.cacheTypeV)"
+      "KV cache  \(byteText(inference.cacheByteCount)), keys \(session.cacheTypes.keys), values \(session.cacheTypes.values)"
     )
     if result.interrupted { throw ExitCode(Interruption.exitStatus) }
   }

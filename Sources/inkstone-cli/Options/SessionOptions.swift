@@ -1,19 +1,9 @@
 import ArgumentParser
 import Inkstone
 
-extension KeyValueType: ExpressibleByArgument {}
-
 /// How keys and values are kept, and what makes decoding faster without changing what comes out.
 struct SessionOptions: ParsableArguments {
-  @Option(
-    name: [.customLong("ctk", withSingleDash: true), .customLong("cache-type-k")],
-    help: ArgumentHelp("Keep keys as f32, f16 or q8_0.", valueName: "type"))
-  var cacheTypeK: KeyValueType = .f32
-
-  @Option(
-    name: [.customLong("ctv", withSingleDash: true), .customLong("cache-type-v")],
-    help: ArgumentHelp("Keep values as f32, f16 or q8_0.", valueName: "type"))
-  var cacheTypeV: KeyValueType = .f32
+  @OptionGroup var cache: CacheTypeOptions
 
   @Option(
     help: ArgumentHelp(
@@ -39,7 +29,7 @@ struct SessionOptions: ParsableArguments {
   var draftMax: Int?
 
   /// The types of the KV cache.
-  var cacheTypes: KeyValueTypes { KeyValueTypes(keys: cacheTypeK, values: cacheTypeV) }
+  var cacheTypes: KeyValueTypes { cache.types }
 
   /// Whether tokens are guessed.
   var drafts: Bool { promptLookup != nil || draftModel != nil }
