@@ -10,19 +10,20 @@
 /// - Returns: nothing where the system does not say.
 public func availableMemory() -> Int? {
   #if os(Linux)
-    var available: Int?
-    for line in readText("/proc/meminfo").split(separator: "\n") where line.hasPrefix("MemAvailable:") {
-      available = line.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+    func kibibytes(_ key: String, in path: String) -> Int? {
+      let line = readText(path).split(separator: "\n").first { $0.hasPrefix(key) }
+      return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
     }
+    var available = kibibytes("MemAvailable:", in: "/proc/meminfo").map { $0 * 1024 }
     func number(_ path: String) -> Int? { Int(readText(path).filter { $0 != "\n" }) }
     if let limit = number("/sys/fs/cgroup/memory.max"), let used = number("/sys/fs/cgroup/memory.current") {
       available = min(available ?? .max, max(0, limit - used))
     }
     var limit = rlimit()
     if getrlimit(__rlimit_resource_t(RLIMIT_DATA.rawValue), &limit) == 0,
-      let bytes = Int(exactly: limit.rlim_cur)
+      let bytes = Int(exactly: limit.rlim_cur), let used = kibibytes("VmData:", in: "/proc/self/status")
     {
-      available = min(available ?? .max, bytes)
+      available = min(available ?? .max, max(0, bytes - used * 1024))
     }
     return available
   #else
