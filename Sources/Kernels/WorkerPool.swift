@@ -96,6 +96,35 @@ public final class WorkerPool: Sendable {
   }
 }
 
+extension WorkerPool {
+  /// Cuts `0..<count` into ranges that grow shorter and runs them: the first half in one long range per thread, half of the
+  /// rest in the next, down to single elements. Long ranges are read at the speed of memory and claimed seldom; with the short
+  /// ones threads of unequal speed end together.
+  public func runShrinking(_ count: Int, _ body: (Range<Int>) -> Void) {
+    guard threadCount > 1, count > 1 else {
+      if count > 0 { body(0..<count) }
+      return
+    }
+    let threads = threadCount
+    /// Elements of a range while so many are left.
+    func length(_ rest: Int) -> Int { max(1, (rest + 2 * threads - 1) / (2 * threads)) }
+    var (tasks, rest) = (0, count)
+    while rest > 0 {
+      tasks += min(threads, (rest + length(rest) - 1) / length(rest))
+      rest -= threads * length(rest)
+    }
+    run(tasks) { task in
+      var (rest, before) = (count, task)
+      while before >= threads {
+        rest -= threads * length(rest)
+        before -= threads
+      }
+      let start = count - rest + before * length(rest)
+      body(start..<min(start + length(rest), count))
+    }
+  }
+}
+
 private func workerMain(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
   Unmanaged<SharedOperation>.fromOpaque(context).takeRetainedValue().work()
   return nil

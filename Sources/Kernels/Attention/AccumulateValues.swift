@@ -10,6 +10,7 @@ func accumulateValues(
   _ weights: UnsafePointer<Float>, stride: Int, rows: Int, values: UnsafePointer<Float>, count: Int,
   dimension: Int, into y: UnsafeMutablePointer<Float>
 ) {
+  var nothing = LinesAhead(nothingAt: values)
   var row = 0
   while row < rows {
     let isQuad = rows - row >= 4
@@ -20,9 +21,9 @@ func accumulateValues(
       if isQuad {
         addTile4x64(
           w, stride, values + channel, stride: dimension, count: count, to: target + channel, dimension,
-          later: nil)
+          &nothing)
       } else {
-        addTile1x64(w, values + channel, stride: dimension, count: count, to: target + channel)
+        addTile1x64(w, values + channel, stride: dimension, count: count, to: target + channel, &nothing)
       }
       channel += 64
     }

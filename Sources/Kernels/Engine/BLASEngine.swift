@@ -134,9 +134,9 @@ public final class BLASEngine: ComputeEngine {
   private func fewRowsOutputMajor(
     _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
   ) {
-    let block = max(16, BLASEngine.stretch / max(weight.inputs, 1) / 4 * 4)
-    pool.run((weight.outputs + block - 1) / block) { task in
-      let outputs = task * block..<min((task + 1) * block, weight.outputs)
+    let block = 16
+    pool.runShrinking((weight.outputs + block - 1) / block) { blocks in
+      let outputs = blocks.lowerBound * block..<min(blocks.upperBound * block, weight.outputs)
       multiplyFewRowsOutputMajor(
         x, weights: weight.values, outputs: outputs, into: y, accumulate: epilogue == .add)
       finish(y.columns(outputs), weight.bias.map { $0 + outputs.lowerBound }, epilogue)

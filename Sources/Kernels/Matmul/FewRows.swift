@@ -13,6 +13,9 @@ func fewRowsLimit(_ layout: LinearWeight.Layout) -> Int {
 
 /// Some outputs of y = x·Wᵀ for a matrix of (outputs, inputs).
 ///
+/// The matrix is read from end to end, one row at a time, or asked for in that order: one long stream is what a memory gives
+/// fastest (`Benchmarks/README.md`).
+///
 /// - Parameters:
 ///   - x: (R, inputs), R small.
 ///   - weights: (outputs, inputs), rows `inputs` apart.
@@ -24,29 +27,87 @@ func multiplyFewRowsOutputMajor(
   accumulate: Bool
 ) {
   var output = outputs.lowerBound
-  while output < outputs.upperBound {
-    let count = min(4, outputs.upperBound - output)
-    let w = weights + output * x.columns
-    var row = 0
+  if x.rows >= 8 {
     // A block of four outputs stays in the first cache while all rows pass over it.
-    while row < x.rows {
-      let rows = count == 4 ? min(4, x.rows - row) : 1
-      switch (count, rows) {
-      case (4, 4): dots4x4(x, row, w, output, y, accumulate)
-      case (4, 3):
-        dots4x2(x, row, w, output, y, accumulate)
-        dots4x1(x, row + 2, w, output, y, accumulate)
-      case (4, 2): dots4x2(x, row, w, output, y, accumulate)
-      case (4, _): dots4x1(x, row, w, output, y, accumulate)
-      default:
-        for index in 0..<count {
-          let sum = dot(x.row(row), w + index * x.columns, count: x.columns)
-          put(sum, y.row(row) + output + index, accumulate)
-        }
+    while output + 4 <= outputs.upperBound {
+      let w = weights + output * x.columns
+      var row = 0
+      // The next four outputs are asked for on the way, a share of them in each pass.
+      var ahead = LinesAhead(w + 4 * x.columns, passes: x.rows / 4)
+      while row + 4 <= x.rows {
+        dots4x4(x, row, w, output, y, accumulate, &ahead)
+        row += 4
       }
-      row += rows
+      for place in output..<output + 4 { dots(x, row..<x.rows, weights, place, y, accumulate) }
+      output += 4
     }
-    output += count
+  }
+  while output < outputs.upperBound {
+    dots(x, 0..<x.rows, weights, output, y, accumulate)
+    output += 1
+  }
+}
+
+/// Weights that are asked for while others are multiplied, line by line in their order: a memory is read best from end to end, and
+/// a bounded number of lines can be on their way at once, so the asking is spread over all passes.
+struct LinesAhead {
+  private var next: UnsafePointer<Float>
+  /// 4, 2, 1 or 0.
+  private let perStep: Int
+
+  /// Asks for four lines in a step of a pass, were there but one pass.
+  ///
+  /// - Parameter next: where the first line is.
+  init(_ next: UnsafePointer<Float>, passes: Int) {
+    self.next = next
+    perStep = passes <= 1 ? 4 : passes == 2 ? 2 : 1
+  }
+
+  /// Asks for nothing.
+  init(nothingAt place: UnsafePointer<Float>) {
+    next = place
+    perStep = 0
+  }
+
+  /// Asks for some lines.
+  @inline(__always)
+  mutating func ask() {
+    guard perStep > 0 else { return }
+    ink_prefetch(next)
+    if perStep > 1 { ink_prefetch(next + 16) }
+    if perStep > 2 {
+      ink_prefetch(next + 32)
+      ink_prefetch(next + 48)
+    }
+    next += 16 &* perStep  // Safe: 64 at most.
+  }
+}
+
+/// One output of some rows, three rows at a time.
+@inline(__always)
+private func dots(
+  _ x: MatrixView, _ rows: Range<Int>, _ weights: UnsafePointer<Float>, _ output: Int,
+  _ y: MutableMatrixView, _ accumulate: Bool
+) {
+  let w = weights + output * x.columns
+  var row = rows.lowerBound
+  while row < rows.upperBound {
+    switch rows.upperBound - row {
+    case 1:
+      put(dot(x.row(row), w, count: x.columns), y.row(row) + output, accumulate)
+      return
+    case 2:
+      let (a, b) = dot(x.row(row), x.row(row + 1), w, count: x.columns)
+      put(a, y.row(row) + output, accumulate)
+      put(b, y.row(row + 1) + output, accumulate)
+      return
+    default:
+      let (a, b, c) = dot(x.row(row), x.row(row + 1), x.row(row + 2), w, count: x.columns)
+      put(a, y.row(row) + output, accumulate)
+      put(b, y.row(row + 1) + output, accumulate)
+      put(c, y.row(row + 2) + output, accumulate)
+      row += 3
+    }
   }
 }
 
@@ -63,104 +124,70 @@ private func sum(_ x: FloatVector) -> Float {
   return (four.x + four.z) + (four.y + four.w)
 }
 
-/// Σ a[i]·b[i], added up in the order in which the kernels for four outputs add: how outputs are grouped changes no bit.
-private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, count: Int) -> Float {
+/// Σ x[i]·w[i], added up in the order in which `dots4x4` adds: how rows and outputs are grouped changes no bit.
+@inline(__always)
+private func dot(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, count: Int) -> Float {
   var s = FloatVector.zero
   let whole = count & ~15
   var index = 0
   while index < whole {
-    s = multiplyAdd(FloatVector(at: a + index), FloatVector(at: b + index), s)
+    s = multiplyAdd(FloatVector(at: x + index), FloatVector(at: w + index), s)
     index &+= 16  // Safe: at most `count`.
   }
   if whole < count {
     let rest = count - whole
-    s = multiplyAdd(FloatVector(at: a + whole, count: rest), FloatVector(at: b + whole, count: rest), s)
+    s = multiplyAdd(FloatVector(at: x + whole, count: rest), FloatVector(at: w + whole, count: rest), s)
   }
   return sum(s)
 }
 
-/// Four outputs of one row.
-private func dots4x1(
-  _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
-  _ accumulate: Bool
-) {
-  let count = x.columns
-  let a = x.row(row)
-  let (w1, w2, w3) = (w + count, w + 2 * count, w + 3 * count)
-  var (s0, s1, s2, s3) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
+/// The same for two rows.
+@inline(__always)
+private func dot(
+  _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ w: UnsafePointer<Float>, count: Int
+) -> (Float, Float) {
+  var (s, t) = (FloatVector.zero, FloatVector.zero)
   let whole = count & ~15
-  var index = 0  // Every addition to it is safe: it stays within `count`.
-  while index < whole {
-    let v = FloatVector(at: a + index)
-    s0 = multiplyAdd(v, FloatVector(at: w + index), s0)
-    s1 = multiplyAdd(v, FloatVector(at: w1 + index), s1)
-    s2 = multiplyAdd(v, FloatVector(at: w2 + index), s2)
-    s3 = multiplyAdd(v, FloatVector(at: w3 + index), s3)
-    index &+= 16
-  }
-  if whole < count {
-    let rest = count - whole
-    let v = FloatVector(at: a + whole, count: rest)
-    s0 = multiplyAdd(v, FloatVector(at: w + whole, count: rest), s0)
-    s1 = multiplyAdd(v, FloatVector(at: w1 + whole, count: rest), s1)
-    s2 = multiplyAdd(v, FloatVector(at: w2 + whole, count: rest), s2)
-    s3 = multiplyAdd(v, FloatVector(at: w3 + whole, count: rest), s3)
-  }
-  let target = y.row(row) + output
-  put(sum(s0), target, accumulate)
-  put(sum(s1), target + 1, accumulate)
-  put(sum(s2), target + 2, accumulate)
-  put(sum(s3), target + 3, accumulate)
-}
-
-/// Four outputs of two rows.
-private func dots4x2(
-  _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
-  _ accumulate: Bool
-) {
-  let count = x.columns
-  let (a, b) = (x.row(row), x.row(row + 1))
-  let (w1, w2, w3) = (w + count, w + 2 * count, w + 3 * count)
-  var (s0, s1, s2, s3) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
-  var (t0, t1, t2, t3) = (FloatVector.zero, FloatVector.zero, FloatVector.zero, FloatVector.zero)
-  let whole = count & ~15
-  @inline(__always)
-  func step(
-    _ u: FloatVector, _ v: FloatVector, _ m0: FloatVector, _ m1: FloatVector, _ m2: FloatVector,
-    _ m3: FloatVector
-  ) {
-    s0 = multiplyAdd(u, m0, s0)
-    s1 = multiplyAdd(u, m1, s1)
-    s2 = multiplyAdd(u, m2, s2)
-    s3 = multiplyAdd(u, m3, s3)
-    t0 = multiplyAdd(v, m0, t0)
-    t1 = multiplyAdd(v, m1, t1)
-    t2 = multiplyAdd(v, m2, t2)
-    t3 = multiplyAdd(v, m3, t3)
-  }
   var index = 0
   while index < whole {
-    step(
-      FloatVector(at: a + index), FloatVector(at: b + index), FloatVector(at: w + index),
-      FloatVector(at: w1 + index), FloatVector(at: w2 + index), FloatVector(at: w3 + index))
+    let v = FloatVector(at: w + index)
+    s = multiplyAdd(FloatVector(at: a + index), v, s)
+    t = multiplyAdd(FloatVector(at: b + index), v, t)
     index &+= 16  // Safe: at most `count`.
   }
   if whole < count {
     let rest = count - whole
-    step(
-      FloatVector(at: a + whole, count: rest), FloatVector(at: b + whole, count: rest),
-      FloatVector(at: w + whole, count: rest), FloatVector(at: w1 + whole, count: rest),
-      FloatVector(at: w2 + whole, count: rest), FloatVector(at: w3 + whole, count: rest))
+    let v = FloatVector(at: w + whole, count: rest)
+    s = multiplyAdd(FloatVector(at: a + whole, count: rest), v, s)
+    t = multiplyAdd(FloatVector(at: b + whole, count: rest), v, t)
   }
-  let (first, second) = (y.row(row) + output, y.row(row + 1) + output)
-  put(sum(s0), first, accumulate)
-  put(sum(s1), first + 1, accumulate)
-  put(sum(s2), first + 2, accumulate)
-  put(sum(s3), first + 3, accumulate)
-  put(sum(t0), second, accumulate)
-  put(sum(t1), second + 1, accumulate)
-  put(sum(t2), second + 2, accumulate)
-  put(sum(t3), second + 3, accumulate)
+  return (sum(s), sum(t))
+}
+
+/// The same for three rows.
+@inline(__always)
+private func dot(
+  _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafePointer<Float>, _ w: UnsafePointer<Float>,
+  count: Int
+) -> (Float, Float, Float) {
+  var (s, t, u) = (FloatVector.zero, FloatVector.zero, FloatVector.zero)
+  let whole = count & ~15
+  var index = 0
+  while index < whole {
+    let v = FloatVector(at: w + index)
+    s = multiplyAdd(FloatVector(at: a + index), v, s)
+    t = multiplyAdd(FloatVector(at: b + index), v, t)
+    u = multiplyAdd(FloatVector(at: c + index), v, u)
+    index &+= 16  // Safe: at most `count`.
+  }
+  if whole < count {
+    let rest = count - whole
+    let v = FloatVector(at: w + whole, count: rest)
+    s = multiplyAdd(FloatVector(at: a + whole, count: rest), v, s)
+    t = multiplyAdd(FloatVector(at: b + whole, count: rest), v, t)
+    u = multiplyAdd(FloatVector(at: c + whole, count: rest), v, u)
+  }
+  return (sum(s), sum(t), sum(u))
 }
 
 /// The sums of the lanes of four vectors, each added in the order of `sum`.
@@ -184,10 +211,10 @@ private func put(_ sums: SIMD4<Float>, _ target: UnsafeMutablePointer<Float>, _ 
   memory.storeBytes(of: result, as: SIMD4<Float>.self)
 }
 
-/// Four outputs of four rows; lines of the weights that come later are asked for on the way.
+/// Four outputs of four rows.
 private func dots4x4(
   _ x: MatrixView, _ row: Int, _ w: UnsafePointer<Float>, _ output: Int, _ y: MutableMatrixView,
-  _ accumulate: Bool
+  _ accumulate: Bool, _ ahead: inout LinesAhead
 ) {
   let count = x.columns
   let (a, b, c, d) = (x.row(row), x.row(row + 1), x.row(row + 2), x.row(row + 3))
@@ -220,13 +247,11 @@ private func dots4x4(
     v3 = multiplyAdd(h, m3, v3)
   }
   let whole = count & ~15
-  let ahead = 8 * count
   var index = 0
+  var lines = ahead
+  defer { ahead = lines }
   while index < whole {
-    ink_prefetch(w + (ahead + index))
-    ink_prefetch(w1 + (ahead + index))
-    ink_prefetch(w2 + (ahead + index))
-    ink_prefetch(w3 + (ahead + index))
+    lines.ask()
     step(
       FloatVector(at: a + index), FloatVector(at: b + index), FloatVector(at: c + index),
       FloatVector(at: d + index), FloatVector(at: w + index), FloatVector(at: w1 + index),
@@ -260,68 +285,45 @@ func sumFewRowsInputMajor(
   let outputs = sums.columns
   for row in 0..<x.rows { sums.row(row).update(repeating: 0, count: outputs) }
   var input = inputs.lowerBound
-  if x.rows >= 4 {
+  if x.rows >= 2 {
     while inputs.upperBound - input >= 4 {
-      let count = min(16, (inputs.upperBound - input) / 4 * 4)
+      let count = min(x.rows < 8 ? 8 : 16, (inputs.upperBound - input) / 4 * 4)
       addTiles(x, weights + input * outputs, inputs: input..<input + count, sums: sums)
       input += count
     }
   }
+  // One row of the matrix after the other: one stream.
   while input < inputs.upperBound {
-    let count = min(4, inputs.upperBound - input)
     let w = weights + input * outputs
-    if count == 4 {
-      // Some columns at a time, so that the four rows of W are in the first cache when the next row of x comes.
-      var column = 0
-      while column < outputs {
-        let width = min(1024, outputs - column)
-        var row = 0
-        while row < x.rows {
-          if row + 2 <= x.rows {
-            add4x2(
-              x.row(row) + input, x.row(row + 1) + input, w + column, stride: outputs,
-              to: sums.row(row) + column, sums.row(row + 1) + column, count: width)
-            row += 2
-          } else {
-            add4(x.row(row) + input, w + column, stride: outputs, to: sums.row(row) + column, count: width)
-            row += 1
-          }
-        }
-        column += width
-      }
-    } else {
-      for index in 0..<count {
-        for row in 0..<x.rows {
-          addRow(w + index * outputs, scaledBy: x.row(row)[input + index], to: sums.row(row), count: outputs)
-        }
-      }
-    }
-    input += count
+    for row in 0..<x.rows { addRow(w, scaledBy: x.row(row)[input], to: sums.row(row), count: outputs) }
+    input += 1
   }
 }
 
-/// Adds the terms of some inputs to four rows and more: tiles of 64 outputs by four rows stay in registers over all of them.
+/// Adds the terms of some inputs to several rows: tiles of 64 outputs by four rows or by one stay in registers over all of them.
 ///
-/// Each sum is rounded as `add4` rounds it, input by input.
+/// Each sum is rounded as `addRow` rounds it, input by input.
 private func addTiles(
   _ x: MatrixView, _ weights: UnsafePointer<Float>, inputs: Range<Int>, sums: MutableMatrixView
 ) {
   let outputs = sums.columns
+  let next = weights + inputs.count * outputs
+  // Eight rows keep the processor busy enough to miss what it would have read ahead by itself; fewer are better off without.
+  var ahead = x.rows < 8 ? LinesAhead(nothingAt: next) : LinesAhead(next, passes: x.rows / 4)
+  var nothing = LinesAhead(nothingAt: next)
   var column = 0
   while outputs - column >= 64 {
-    // The lines of a later tile, four of each row of weights, are asked for on the way.
-    let later = weights + min(column + 256, outputs - 64)
     var row = 0
     while row < x.rows {
       if x.rows - row >= 4 {
         addTile4x64(
           x.row(row) + inputs.lowerBound, x.rowStride, weights + column, stride: outputs,
-          count: inputs.count, to: sums.row(row) + column, sums.rowStride, later: row == 0 ? later : nil)
+          count: inputs.count, to: sums.row(row) + column, sums.rowStride, &ahead)
         row += 4
       } else {
         addTile1x64(
           x.row(row) + inputs.lowerBound, weights + column, stride: outputs, count: inputs.count,
-          to: sums.row(row) + column)
+          to: sums.row(row) + column, &nothing)
         row += 1
       }
     }
@@ -340,10 +342,10 @@ private func addTiles(
 
 /// 64 outputs of four rows.  y[r] += Σ x[r, t]·w[t], the terms in the order of t
 ///
-/// - Parameter later: weights to ask for on the way.
+/// - Parameter ahead: weights to ask for on the way.
 func addTile4x64(
   _ x: UnsafePointer<Float>, _ xStride: Int, _ w: UnsafePointer<Float>, stride: Int, count: Int,
-  to y: UnsafeMutablePointer<Float>, _ yStride: Int, later: UnsafePointer<Float>?
+  to y: UnsafeMutablePointer<Float>, _ yStride: Int, _ ahead: inout LinesAhead
 ) {
   let (x1, x2, x3) = (x + xStride, x + 2 * xStride, x + 3 * xStride)
   let (y1, y2, y3) = (y + yStride, y + 2 * yStride, y + 3 * yStride)
@@ -365,15 +367,10 @@ func addTile4x64(
   var (c0, c1, c2, c3) = load(y2)
   var (d0, d1, d2, d3) = load(y3)
   var p = w
-  var q = later ?? w
+  var lines = ahead
+  defer { ahead = lines }
   for index in 0..<count {
-    if later != nil {
-      ink_prefetch(q)
-      ink_prefetch(q + 16)
-      ink_prefetch(q + 32)
-      ink_prefetch(q + 48)
-      q += stride
-    }
+    lines.ask()
     let (v0, v1, v2, v3) = load(p)
     let (e, f) = (FloatVector(repeating: x[index]), FloatVector(repeating: x1[index]))
     let (g, h) = (FloatVector(repeating: x2[index]), FloatVector(repeating: x3[index]))
@@ -404,12 +401,15 @@ func addTile4x64(
 /// 64 outputs of one row, each with the bits of `addTile4x64`.
 func addTile1x64(
   _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, count: Int,
-  to y: UnsafeMutablePointer<Float>
+  to y: UnsafeMutablePointer<Float>, _ ahead: inout LinesAhead
 ) {
   var (a, b) = (FloatVector(at: y), FloatVector(at: y + 16))
   var (c, d) = (FloatVector(at: y + 32), FloatVector(at: y + 48))
   var p = w
+  var lines = ahead
+  defer { ahead = lines }
   for index in 0..<count {
+    lines.ask()
     let e = FloatVector(repeating: x[index])
     a = multiplyAdd(e, FloatVector(at: p), a)
     b = multiplyAdd(e, FloatVector(at: p + 16), b)
@@ -443,80 +443,5 @@ func addTile1x16(
       p += stride
     }
     sum.store(to: y, count: width)
-  }
-}
-
-/// y += x₀·w₀ + x₁·w₁ + x₂·w₂ + x₃·w₃.
-@inline(__always)
-private func add4(
-  _ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int, to y: UnsafeMutablePointer<Float>,
-  count: Int
-) {
-  let (x0, x1, x2, x3) = (
-    FloatVector(repeating: x[0]), FloatVector(repeating: x[1]), FloatVector(repeating: x[2]),
-    FloatVector(repeating: x[3])
-  )
-  let (w1, w2, w3) = (w + stride, w + 2 * stride, w + 3 * stride)
-  let whole = count & ~15
-  var index = 0
-  while index < whole {
-    var s = FloatVector(at: y + index)
-    s = multiplyAdd(x0, FloatVector(at: w + index), s)
-    s = multiplyAdd(x1, FloatVector(at: w1 + index), s)
-    s = multiplyAdd(x2, FloatVector(at: w2 + index), s)
-    s = multiplyAdd(x3, FloatVector(at: w3 + index), s)
-    s.store(to: y + index)
-    index &+= 16  // Safe: at most `count`.
-  }
-  if whole < count {
-    let rest = count - whole
-    var s = FloatVector(at: y + whole, count: rest)
-    s = multiplyAdd(x0, FloatVector(at: w + whole, count: rest), s)
-    s = multiplyAdd(x1, FloatVector(at: w1 + whole, count: rest), s)
-    s = multiplyAdd(x2, FloatVector(at: w2 + whole, count: rest), s)
-    s = multiplyAdd(x3, FloatVector(at: w3 + whole, count: rest), s)
-    s.store(to: y + whole, count: rest)
-  }
-}
-
-/// y += x₀·w₀ + x₁·w₁ + x₂·w₂ + x₃·w₃ for two rows x and y, each rounded as `add4` rounds it.
-@inline(__always)
-private func add4x2(
-  _ x: UnsafePointer<Float>, _ u: UnsafePointer<Float>, _ w: UnsafePointer<Float>, stride: Int,
-  to y: UnsafeMutablePointer<Float>, _ z: UnsafeMutablePointer<Float>, count: Int
-) {
-  @inline(__always)
-  func all(_ value: Float) -> FloatVector { FloatVector(repeating: value) }
-  let (x0, x1, x2, x3) = (all(x[0]), all(x[1]), all(x[2]), all(x[3]))
-  let (u0, u1, u2, u3) = (all(u[0]), all(u[1]), all(u[2]), all(u[3]))
-  let (w1, w2, w3) = (w + stride, w + 2 * stride, w + 3 * stride)
-  @inline(__always)
-  func sums(
-    _ s: FloatVector, _ t: FloatVector, _ m0: FloatVector, _ m1: FloatVector, _ m2: FloatVector,
-    _ m3: FloatVector
-  ) -> (FloatVector, FloatVector) {
-    (
-      multiplyAdd(x3, m3, multiplyAdd(x2, m2, multiplyAdd(x1, m1, multiplyAdd(x0, m0, s)))),
-      multiplyAdd(u3, m3, multiplyAdd(u2, m2, multiplyAdd(u1, m1, multiplyAdd(u0, m0, t))))
-    )
-  }
-  let whole = count & ~15
-  var index = 0
-  while index < whole {
-    let (s, t) = sums(
-      FloatVector(at: y + index), FloatVector(at: z + index), FloatVector(at: w + index),
-      FloatVector(at: w1 + index), FloatVector(at: w2 + index), FloatVector(at: w3 + index))
-    s.store(to: y + index)
-    t.store(to: z + index)
-    index &+= 16  // Safe: at most `count`.
-  }
-  if whole < count {
-    let rest = count - whole
-    let (s, t) = sums(
-      FloatVector(at: y + whole, count: rest), FloatVector(at: z + whole, count: rest),
-      FloatVector(at: w + whole, count: rest), FloatVector(at: w1 + whole, count: rest),
-      FloatVector(at: w2 + whole, count: rest), FloatVector(at: w3 + whole, count: rest))
-    s.store(to: y + whole, count: rest)
-    t.store(to: z + whole, count: rest)
   }
 }

@@ -19,8 +19,16 @@ func packedProduct(
     "(\(x.rows), \(x.columns)) × (\(matrix.inputs), \(matrix.outputs)) into (\(y.rows), \(y.columns))")
   guard x.rows > 0 else { return }
 
-  /// Cuts the outputs into bands of tiles and the rows into blocks, and runs `body(tiles, rows)`.
+  /// Cuts the outputs into bands of tiles and the rows into blocks, and runs `body(tile, rows)`.
   func share(_ body: (Int, Range<Int>) -> Void) {
+    func run(_ tiles: Range<Int>, _ rows: Range<Int>) {
+      for tile in tiles { body(tile, rows) }
+      let width = PackedMatrix.tileOutputs
+      let columns = tiles.lowerBound * width..<min(tiles.upperBound * width, matrix.outputs)
+      finish(y.columns(columns).rows(rows), columns.lowerBound)
+    }
+    // Reading the matrix is the work.
+    if x.rows <= rowsPerPass { return pool.runShrinking(matrix.tileCount) { run($0, 0..<x.rows) } }
     let tilesPerBand = (matrix.tileCount + 63) / 64
     let bands = (matrix.tileCount + tilesPerBand - 1) / tilesPerBand
     let rowBlock = 252
@@ -28,13 +36,7 @@ func packedProduct(
     pool.run(bands * blocks) { task in
       let (band, block) = task.quotientAndRemainder(dividingBy: blocks)
       let rows = block * rowBlock..<min((block + 1) * rowBlock, x.rows)
-      let tiles = band * tilesPerBand..<min((band + 1) * tilesPerBand, matrix.tileCount)
-      for tile in tiles { body(tile, rows) }
-      let columns =
-        tiles.lowerBound
-        * PackedMatrix.tileOutputs..<min(
-          tiles.upperBound * PackedMatrix.tileOutputs, matrix.outputs)
-      finish(y.columns(columns).rows(rows), columns.lowerBound)
+      run(band * tilesPerBand..<min((band + 1) * tilesPerBand, matrix.tileCount), rows)
     }
   }
 

@@ -30,7 +30,7 @@ func scaleRow(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutableP
   mapRow(x, into: y, count: count, scaled)
 }
 
-/// Adds a multiple of one row to another.  y ← y + s·x
+/// Adds a multiple of one row to another, each sum rounded once.  y ← y + s·x
 ///
 /// - Parameters:
 ///   - x: (count); does not overlap `y`.
@@ -38,8 +38,9 @@ func scaleRow(_ x: UnsafePointer<Float>, by scale: Float, into y: UnsafeMutableP
 func addRow(
   _ x: UnsafePointer<Float>, scaledBy scale: Float, to y: UnsafeMutablePointer<Float>, count: Int
 ) {
+  let factor = FloatVector(repeating: scale)
   @inline(__always)
-  func sum(_ x: FloatVector, _ y: FloatVector) -> FloatVector { y + x * scale }
+  func sum(_ x: FloatVector, _ y: FloatVector) -> FloatVector { multiplyAdd(x, factor, y) }
   mapRows(x, y, into: y, count: count, sum)
 }
 
