@@ -97,9 +97,10 @@ public final class WorkerPool: Sendable {
 }
 
 extension WorkerPool {
-  /// Cuts `0..<count` into ranges that grow shorter and runs them: the first half in one long range per thread, half of the
-  /// rest in the next, down to single elements. Long ranges are read at the speed of memory and claimed seldom; with the short
-  /// ones threads of unequal speed end together.
+  /// Cuts `0..<count` into ranges that grow shorter and runs them.
+  ///
+  /// The first half goes in one long range per thread, half of the rest in the next, down to single elements. Long ranges are
+  /// read at the speed of memory and claimed seldom; with the short ones threads of unequal speed end together.
   public func runShrinking(_ count: Int, _ body: (Range<Int>) -> Void) {
     guard threadCount > 1, count > 1 else {
       if count > 0 { body(0..<count) }

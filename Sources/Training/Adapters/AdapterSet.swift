@@ -89,7 +89,7 @@ package final class AdapterSet: @unchecked Sendable {
           reason: "is \(settings.rank), and \(module.name) has a rank of \(limit) at most; lower it")
       }
     }
-    isTransposed = chosen.contains { $0.map.weight.layout == .inputMajor }
+    isTransposed = chosen.contains { $0.map.layout == .inputMajor }
     let pairs = chosen.map { $0.module.adapterParameters(rank: settings.rank) }
     parameters = try ParameterArena(pairs.flatMap { [$0.a, $0.b] })
     initial =

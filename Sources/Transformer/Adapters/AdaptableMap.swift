@@ -27,8 +27,10 @@ package struct AdaptableMap {
     }
   }
 
-  /// The map.
+  /// The map, which a GGUF file may hold the other way round than the family's checkpoints.
   package let weight: LinearWeight
+  /// How the family's checkpoints lay it out.
+  package let layout: LinearWeight.Layout
   /// The modules, in the order of their outputs.
   package let modules: [Module]
 }
@@ -71,7 +73,7 @@ extension ParameterTable {
     if declaration.layout == .inputMajor {
       let whole = Parameter.Run(source: 0, target: 0, count: weight.outputs)
       return AdaptableMap(
-        weight: weight,
+        weight: weight, layout: .inputMajor,
         modules: [
           .init(
             name: name(parameter.pieces[0]), outputs: 0..<weight.outputs, inputs: weight.inputs, runs: [whole]
@@ -79,7 +81,7 @@ extension ParameterTable {
         ])
     }
     return AdaptableMap(
-      weight: weight,
+      weight: weight, layout: .outputMajor,
       modules: parameter.pieces.map { piece in
         let first = piece.runs.map(\.target).min() ?? 0
         let count = piece.runs.reduce(0) { $0 + $1.count }

@@ -309,18 +309,20 @@ package struct ParameterTable: Sendable {
   package func assemble(
     owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>
   ) rethrows -> DecoderWeights {
-    try assemble(owners: owners, pointer: pointer, packed: { _, _ in nil })
+    try assemble(owners: owners, pointer: pointer, transposed: { _ in nil }, packed: { _, _ in nil })
   }
 
   /// Puts a decoder's weights together.
   ///
   /// - Parameters:
   ///   - owners: what keeps the memory that pointers lead into.
-  ///   - pointer: the elements of a parameter, (rows, columns); called once for each that is not packed, in the order of
-  ///     `parameters`.
+  ///   - pointer: the elements of a parameter, (rows, columns); called once for each that is neither packed nor transposed, in
+  ///     the order of `parameters`.
+  ///   - transposed: the elements of a map's matrix where they lie the other way round, (columns, rows), and shall be used so.
   ///   - packed: the matrix of a map or of the token embedding in compact types, or nothing where it stays as floats.
   package func assemble(
     owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>,
+    transposed: (Parameter) throws -> UnsafePointer<Float>?,
     packed: (Parameter, MatrixUse) throws -> PackedWeight?
   ) rethrows -> DecoderWeights {
     let outside = family.tensors(configuration)
@@ -348,10 +350,13 @@ package struct ParameterTable: Sendable {
       if let packed = try packed(weight, use) {
         return LinearWeight(packed, bias: try parameters.dropFirst().first.map(pointer))
       }
+      let other: LinearWeight.Layout = use.layout == .outputMajor ? .inputMajor : .outputMajor
+      let turned = try transposed(weight)
       return LinearWeight(
-        values: try pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
+        values: try turned ?? pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
         inputs: use.layout == .outputMajor ? weight.columns : weight.rows,
-        outputs: use.layout == .outputMajor ? weight.rows : weight.columns, layout: use.layout)
+        outputs: use.layout == .outputMajor ? weight.rows : weight.columns,
+        layout: turned == nil ? use.layout : other)
     }
     func linear(_ parameters: [Parameter], _ layout: LinearWeight.Layout) throws -> LinearWeight {
       try map(parameters, MatrixUse(role: .projection, layout: layout))

@@ -22,6 +22,9 @@ protocol StoredMatrix: Sendable {
   func isFinite(row: Int) -> Bool
   /// The error that tells of the first NaN or ∞.
   func throwNonFinite() throws
+  /// The elements where they are, (rows, columns), if they can be used there: finite floats in the order of the rows.
+  /// - Throws: an error that tells of the first NaN or ∞.
+  func floatsInPlace() throws -> (values: UnsafePointer<Float>, owner: AnyObject)?
   /// Gives the memory behind rows that have been read back to the system.
   func release(rows: Range<Int>)
 }
@@ -32,6 +35,7 @@ extension StoredMatrix {
   func bytes(row: Int) -> UnsafeRawPointer? { nil }
   func isFinite(row: Int) -> Bool { true }
   func throwNonFinite() throws {}
+  func floatsInPlace() throws -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
   func release(rows: Range<Int>) {}
 }
 
@@ -90,6 +94,12 @@ struct RecordMatrix: StoredMatrix {
   }
 
   func throwNonFinite() throws { try record.checkFinite() }
+
+  func floatsInPlace() throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
+    guard order == nil, let floats = record.floatsWithoutCopy?.baseAddress else { return nil }
+    try record.checkFinite()
+    return (floats + firstRow * columns, record.file)
+  }
 
   func release(rows: Range<Int>) {
     let places = rows.map(place)

@@ -200,6 +200,7 @@ extension WeightLoader {
         isCounted = false
         return placeholder
       },
+      transposed: { _ in nil },
       packed: { parameter, use in
         let found = try spans(parameter, use, format) {
           try parameter.pieces.map { piece in

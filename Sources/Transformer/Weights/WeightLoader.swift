@@ -47,6 +47,11 @@ struct WeightLoader {
         let (values, owner) = try elements(of: parameter)
         owners.append(owner)
         return values
+      },
+      transposed: { parameter in
+        guard let (values, owner) = try transposedElements(of: parameter) else { return nil }
+        owners.append(owner)
+        return values
       }, packed: { parameter, use in try pack(parameter, use, format, pool: pool) })
   }
 
@@ -63,6 +68,19 @@ struct WeightLoader {
     let buffer = FloatBuffer(count: parameter.count)
     try copy(parameter, into: buffer.elements)
     return (UnsafePointer(buffer.elements.baseAddress!), buffer)
+  }
+
+  /// The elements of a parameter that the source has as floats the other way round: used there, they need neither a copy nor
+  /// memory.
+  private func transposedElements(
+    of parameter: Parameter
+  ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
+    guard parameter.isWholeTensor else { return nil }
+    try checkShapes(of: parameter)
+    guard let matrix = try source.matrix(of: parameter.pieces[0].tensor), matrix.isTransposed else {
+      return nil
+    }
+    return try matrix.floatsInPlace()
   }
 
   func checkShapes(of parameter: Parameter) throws {
@@ -87,6 +105,8 @@ struct WeightLoader {
             from: values + run.source * parameter.columns, count: run.count * parameter.columns)
         }
       }
+      // What has been copied need not stay in memory twice.
+      if let matrix = try source.matrix(of: piece.tensor) { matrix.release(rows: 0..<matrix.rows) }
     }
   }
 

@@ -32,6 +32,7 @@ extension Checkpoint: WeightSource {
     if let floats = record.floatsWithoutCopy?.baseAddress { return (floats, record.file) }
     let copy = FloatBuffer(count: record.elementCount)
     try record.copyFloats(into: copy.elements)
+    record.dontNeed()
     return (UnsafePointer(copy.elements.baseAddress!), copy)
   }
 
