@@ -81,7 +81,7 @@ let package = Package(
     .testTarget(
       name: "TrainingTests",
       dependencies: [
-        "ChatTemplates", "Checkpoints", "Generation", "JSON", "Kernels", "Tokenizers", "Training",
+        "ChatTemplates", "Checkpoints", "Generation", "Inkstone", "JSON", "Kernels", "Tokenizers", "Training",
         "Transformer", "_TestSupport",
       ]),
     .testTarget(name: "BenchmarkingTests", dependencies: ["Benchmarking", "JSON", "Kernels", "Transformer"]),

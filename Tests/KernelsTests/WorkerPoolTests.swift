@@ -27,6 +27,26 @@ import Testing
     }
   }
 
+  /// However many threads and elements: every element once, no range longer than the one before it in a turn.
+  @Test(arguments: [1, 2, 3, 8])
+  func shrinkingRangesCoverEverythingOnce(threads: Int) {
+    let pool = WorkerPool(threadCount: threads)
+    for count in Array(0...40) + [97, 1000, 1571] {
+      let marks = (0..<count).map { _ in Counter() }
+      let (ranges, longest) = (Counter(), Counter())
+      pool.runShrinking(count) { range in
+        ranges.add()
+        #expect(!range.isEmpty && range.upperBound <= count)
+        if range.count > (count + 2 * threads - 1) / (2 * threads) { longest.add() }
+        for index in range { marks[index].add() }
+      }
+      #expect(marks.allSatisfy { $0.value == 1 }, "\(count) on \(threads) threads")
+      #expect(threads == 1 || longest.value == 0, "\(count) on \(threads) threads")
+      // Claimed seldom: a few ranges per thread for every halving.
+      #expect(ranges.value <= 2 * threads * 12, "\(count) on \(threads) threads: \(ranges.value) ranges")
+    }
+  }
+
   @Test func callsFromTasksAndFromOtherThreadsComplete() async {
     let pool = WorkerPool(threadCount: 2)
     let total = Counter()

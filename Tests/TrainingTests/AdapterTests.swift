@@ -1,4 +1,5 @@
 import Checkpoints
+import Inkstone
 import JSON
 import Kernels
 import Testing
@@ -164,6 +165,38 @@ import _TestSupport
     let other = try TrainableModel(folder: fixture(name), adapters: settings, seed: 9, pool: pool)
     try other.adapters?.loadState(from: folder.path)
     #expect(try logits(other.decoder, tokens, engine: other.engine(pool: pool)) == learned)
+  }
+
+  /// GGUF holds GPT-2's matrices the other way round, and they are used where they lie: the adapter is the folder's all the same.
+  @Test(arguments: [AdapterInitialization.standard, .pissa])
+  func adaptersOfAModelInGGUFFitItsFolder(start: AdapterInitialization) throws {
+    let folder = try _TestSupport.TemporaryFolder()
+    let file = folder("model.gguf")
+    _ = try ModelConversion.writeGGUF(
+      from: fixture("gpt2-plain"), to: file, as: .f32, includesVocabulary: false)
+    var settings = AdapterSettings()
+    settings.rank = 3
+    settings.initialization = start
+    let pool = WorkerPool(threadCount: 2)
+    let tokens = [1, 5, 9, 2, 7]
+    let decoders = try [file, fixture("gpt2-plain")].map { path in
+      let model = try TrainableModel(folder: path, adapters: settings, seed: 5, pool: pool)
+      for slot in model.parameters.slots {
+        for element in slot.range { model.parameters.values.base[element] += Float(element % 7 - 3) * 0.01 }
+      }
+      let learned = try logits(model.decoder, tokens, engine: model.engine(pool: pool))
+      let adapter = try _TestSupport.TemporaryFolder()
+      try #require(model.adapters).save(to: adapter.path, base: "gpt2-plain")
+      #expect(try JSONDocument.load(adapter("adapter_config.json"))["fan_in_fan_out"]?.bool == true)
+      let merged = try logits(
+        try Decoder.load(from: fixture("gpt2-plain"), adapter: adapter.path), tokens)
+      #expect(zip(merged, learned).allSatisfy { abs($0 - $1) <= 1e-4 }, "\(path)")
+      return model.decoder
+    }
+    let layouts = decoders.map { $0.weights.blocks[0].queryKeyValue.layout }
+    #expect(layouts == [.outputMajor, .inputMajor])
+    let (turned, plain) = (try logits(decoders[0], tokens), try logits(decoders[1], tokens))
+    #expect(zip(turned, plain).allSatisfy { abs($0 - $1) <= 1e-5 })
   }
 
   @Test func fusedModelsNeedNoAdapter() throws {

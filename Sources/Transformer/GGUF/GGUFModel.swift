@@ -175,6 +175,10 @@ extension GGUFModel: WeightSource {
 
   var tensorNames: [String] { names }
 
+  var byteCount: Int { files.reduce(0) { $0 + $1.file.bytes.count } }
+
+  func willNeed() { for file in files { file.file.willNeed(0..<file.file.bytes.count) } }
+
   func shape(of name: String) -> [Int]? { entries[name]?.shape }
 
   func path(of name: String) -> String { entries[name]?.record.path ?? path }

@@ -32,8 +32,8 @@ public enum ModelQuantizer {
     try description.refuseUnknownSettings()
     let configuration = description.configuration
     let loader = WeightLoader(family: description.family, configuration: configuration, source: source)
-    let (weights, matrices) = try loader.loadMutable()
     let pool = WorkerPool(threadCount: threadCount)
+    let (weights, matrices) = try loader.loadMutable(pool: pool)
     let engine = BLASEngine(pool: pool)
     let mixture = WeightMixture(
       type: type, layerCount: configuration.layerCount, expertCount: configuration.experts?.count ?? 0)
@@ -159,7 +159,9 @@ struct MutableMatrix {
 
 extension WeightLoader {
   /// Loads every tensor as floats, the matrices of the blocks as copies that may be changed.
-  func loadMutable() throws -> (DecoderWeights, [MutableMatrix]) {
+  ///
+  /// - Parameter pool: threads that copy.
+  func loadMutable(pool: WorkerPool) throws -> (DecoderWeights, [MutableMatrix]) {
     try check()
     var owners: [AnyObject] = []
     var matrices: [MutableMatrix] = []
@@ -167,7 +169,7 @@ extension WeightLoader {
     let weights = try table.assemble(
       owners: { owners },
       pointer: { parameter in
-        let (values, owner) = try elements(of: parameter)
+        let (values, owner) = try elements(of: parameter, pool: pool)
         guard let matrixUse = use else {
           owners.append(owner)
           return values

@@ -40,11 +40,12 @@ struct WeightLoader {
       throw DecoderError.weightMemory(path: source.path, bytes: needed, available: available)
     }
     var owners: [AnyObject] = []
-    let pool = WorkerPool(threadCount: format == .float32 ? 1 : threadCount)
+    if source.byteCount <= (available ?? 0) { source.willNeed() }
+    let pool = WorkerPool(threadCount: threadCount)
     return try table.assemble(
       owners: { owners },
       pointer: { parameter in
-        let (values, owner) = try elements(of: parameter)
+        let (values, owner) = try elements(of: parameter, pool: pool)
         owners.append(owner)
         return values
       },
@@ -62,11 +63,13 @@ struct WeightLoader {
   }
 
   /// The elements of a parameter as `Float`: in place where the source has them so, else put together once.
-  func elements(of parameter: Parameter) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
+  func elements(
+    of parameter: Parameter, pool: WorkerPool
+  ) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
     try checkShapes(of: parameter)
     if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
     let buffer = FloatBuffer(count: parameter.count)
-    try copy(parameter, into: buffer.elements)
+    try copy(parameter, into: buffer.elements, pool: pool)
     return (UnsafePointer(buffer.elements.baseAddress!), buffer)
   }
 
@@ -96,13 +99,19 @@ struct WeightLoader {
   }
 
   /// Copies the rows of a parameter's tensors, whose shapes are right, to their places.
-  private func copy(_ parameter: Parameter, into target: UnsafeMutableBufferPointer<Float>) throws {
+  private func copy(
+    _ parameter: Parameter, into target: UnsafeMutableBufferPointer<Float>, pool: WorkerPool
+  ) throws {
+    let columns = parameter.columns
     for piece in parameter.pieces {
       let (values, owner) = try source.floats(of: piece.tensor)
       withExtendedLifetime(owner) {
         for run in piece.runs {
-          (target.baseAddress! + run.target * parameter.columns).update(
-            from: values + run.source * parameter.columns, count: run.count * parameter.columns)
+          // New memory is cleared as it is touched, which takes the system longer than the copy.
+          pool.run(run.count, grain: max(1, 262_144 / max(columns, 1))) { rows in
+            (target.baseAddress! + (run.target + rows.lowerBound) * columns).update(
+              from: values + (run.source + rows.lowerBound) * columns, count: rows.count * columns)
+          }
         }
       }
       // What has been copied need not stay in memory twice.
