@@ -27,7 +27,7 @@ import Testing
     }
   }
 
-  /// However many threads and elements: every element once, no range longer than the one before it in a turn.
+  /// However many threads and elements: every element once, in few ranges, none longer than the first.
   @Test(arguments: [1, 2, 3, 8])
   func shrinkingRangesCoverEverythingOnce(threads: Int) {
     let pool = WorkerPool(threadCount: threads)
