@@ -16,6 +16,8 @@ struct AdaptedSource: WeightSource {
   private var merges: [String: Merge] = [:]
   private var replacements: [String: TensorRecord] = [:]
 
+  var mappedFiles: [MappedFile] { base.mappedFiles }
+
   /// Finds the tensor of every change.
   ///
   /// - Throws: `AdapterError` for a module that the model does not have, or of other extents.

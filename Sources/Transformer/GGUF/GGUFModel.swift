@@ -175,9 +175,7 @@ extension GGUFModel: WeightSource {
 
   var tensorNames: [String] { names }
 
-  var byteCount: Int { files.reduce(0) { $0 + $1.file.bytes.count } }
-
-  func willNeed() { for file in files { file.file.willNeed(0..<file.file.bytes.count) } }
+  var mappedFiles: [MappedFile] { files.map(\.file) }
 
   func shape(of name: String) -> [Int]? { entries[name]?.shape }
 

@@ -40,7 +40,11 @@ struct WeightLoader {
       throw DecoderError.weightMemory(path: source.path, bytes: needed, available: available)
     }
     var owners: [AnyObject] = []
-    if source.byteCount <= (available ?? 0) { source.willNeed() }
+    // All of it will be read: the disk may begin, unless that would push out what memory holds.
+    let files = source.mappedFiles
+    if files.reduce(0, { $0 + $1.bytes.count }) <= available ?? 0 {
+      for file in files { file.willNeed(0..<file.bytes.count) }
+    }
     let pool = WorkerPool(threadCount: threadCount)
     return try table.assemble(
       owners: { owners },

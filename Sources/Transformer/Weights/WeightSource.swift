@@ -14,22 +14,17 @@ protocol WeightSource {
   func floats(of name: String) throws -> (values: UnsafePointer<Float>, owner: AnyObject)
   /// A tensor that is there as a matrix that can be read in pieces; nothing where only the whole can be had.
   func matrix(of name: String) throws -> (any StoredMatrix)?
-  /// Bytes that reading all of it takes from files.
-  var byteCount: Int { get }
-  /// Asks the system to read the files, all of which will be used.
-  func willNeed()
+  /// The files, as far as they are mapped.
+  var mappedFiles: [MappedFile] { get }
 }
 
 extension WeightSource {
   func matrix(of name: String) throws -> (any StoredMatrix)? { nil }
-  var byteCount: Int { 0 }
-  func willNeed() {}
+  var mappedFiles: [MappedFile] { [] }
 }
 
 extension Checkpoint: WeightSource {
-  var byteCount: Int { files.reduce(0) { $0 + $1.file.bytes.count } }
-
-  func willNeed() { for file in files { file.file.willNeed(0..<file.file.bytes.count) } }
+  var mappedFiles: [MappedFile] { files.map(\.file) }
 
   func shape(of name: String) -> [Int]? { tensor(named: name)?.shape }
 
