@@ -143,31 +143,49 @@ public final class BLASEngine: ComputeEngine {
     }
   }
 
-  /// A few rows by a matrix of (inputs, outputs): each task adds up the terms of some inputs, so that it too reads a
-  /// stretch from end to end; then the parts are added in their order.
+  /// A few rows by a matrix of (inputs, outputs): each task adds up the terms of a stretch of inputs, so that it too reads from
+  /// end to end; then the parts are added in their order.
   private func fewRowsInputMajor(
     _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
   ) {
     let outputs = weight.outputs
-    let part = max(32, BLASEngine.stretch / max(outputs, 1) / 4 * 4)
-    let parts = (weight.inputs + part - 1) / part
+    let cut = InputCut(inputs: weight.inputs, threadCount: pool.threadCount)
+    // More threads than stretches share their outputs out too, which costs the reading some of its length.
+    let bands = max(1, min(pool.threadCount / cut.parts, outputs / 256))
+    let width = ((outputs + bands - 1) / bands + 63) / 64 * 64
     let stride = x.rows * outputs
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: parts * stride) { sums in
-      let base = sums.baseAddress!
-      pool.run(parts) { task in
-        sumFewRowsInputMajor(
-          x, weights: weight.values, inputs: task * part..<min((task + 1) * part, weight.inputs),
-          sums: MutableMatrixView(base + task * stride, rows: x.rows, columns: outputs))
+    let buffers = 1 + cut.depth
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: cut.parts * buffers * stride) { memory in
+      let base = memory.baseAddress!
+      func sums(_ part: Int, _ buffer: Int) -> MutableMatrixView {
+        MutableMatrixView(base + (buffer * cut.parts + part) * stride, rows: x.rows, columns: outputs)
+      }
+      pool.run(cut.parts * bands) { task in
+        let (part, band) = task.quotientAndRemainder(dividingBy: bands)
+        let columns = min(band * width, outputs)..<min((band + 1) * width, outputs)
+        cut.sum(part) { inputs, buffer in
+          sumFewRowsInputMajor(
+            x, weights: weight.values + columns.lowerBound, rowStride: outputs, inputs: inputs,
+            sums: sums(part, buffer).columns(columns))
+        } add: { source, target in
+          for row in 0..<x.rows {
+            addRow(
+              sums(part, source).row(row) + columns.lowerBound,
+              to: sums(part, target).row(row) + columns.lowerBound, count: columns.count)
+          }
+        }
       }
       pool.run(outputs, grain: 2048) { columns in
         for row in 0..<x.rows {
-          let target = y.row(row) + columns.lowerBound
-          if epilogue != .add {
-            target.update(from: base + row * outputs + columns.lowerBound, count: columns.count)
+          func place(_ part: Int) -> UnsafeMutablePointer<Float> {
+            sums(part, 0).row(row) + columns.lowerBound
           }
-          for part in (epilogue == .add ? 0 : 1)..<parts {
-            addRow(
-              base + part * stride + row * outputs + columns.lowerBound, to: target, count: columns.count)
+          cut.join { addRow(place($0), to: place($1), count: columns.count) }
+          let target = y.row(row) + columns.lowerBound
+          if epilogue == .add {
+            addRow(place(0), to: target, count: columns.count)
+          } else {
+            target.update(from: place(0), count: columns.count)
           }
         }
         finish(y.columns(columns), weight.bias.map { $0 + columns.lowerBound }, epilogue)
@@ -183,9 +201,6 @@ public final class BLASEngine: ComputeEngine {
       addBias(y, bias)
     }
   }
-
-  /// Weights that one task of a few rows reads: 256 KiB, long enough for the prefetchers, short enough to share out.
-  private static let stretch = 1 << 16
 
   /// The same with packed weights, whose products are this engine's own.
   private func linear(

@@ -272,15 +272,74 @@ private func dots4x4(
   put(sums(v0, v1, v2, v3), y.row(row + 3) + output, accumulate)
 }
 
+/// How the inputs of a matrix of (inputs, outputs) are shared out among threads, whose sums are the same bits for any number of
+/// them.
+///
+/// Eight stretches of inputs are summed each by itself and added in pairs, pairs in pairs. A thread takes one of the subtrees of
+/// that sum: one stretch, two, four or all. Each task leaves its sums in memory, so few tasks leave it to the weights.
+struct InputCut {
+  /// Subtrees, one for each task.
+  let parts: Int
+  /// Additions on the way from a stretch of a part to its sum.
+  let depth: Int
+  private let inputs: Int
+  private let stretch: Int
+
+  private static let stretches = 8
+
+  init(inputs: Int, threadCount: Int) {
+    self.inputs = inputs
+    stretch = max(16, ((inputs + InputCut.stretches - 1) / InputCut.stretches + 15) / 16 * 16)
+    // Where threads are no power of two, eight tasks leave the least to wait for.
+    parts =
+      threadCount & (threadCount - 1) == 0 ? min(threadCount, InputCut.stretches) : InputCut.stretches
+    depth = (InputCut.stretches / parts).trailingZeroBitCount
+  }
+
+  /// Adds up a part.
+  ///
+  /// - Parameters:
+  ///   - leaf: replaces the sums of a buffer by those of some inputs.
+  ///   - add: adds one buffer to another; the part's sum ends up in buffer 0 of `depth` + 1.
+  func sum(_ part: Int, leaf: (Range<Int>, Int) -> Void, add: (Int, Int) -> Void) {
+    let count = InputCut.stretches / parts
+    func sum(_ stretches: Range<Int>, into target: Int) {
+      if stretches.count == 1 {
+        let start = min(stretches.lowerBound * stretch, inputs)
+        return leaf(start..<min(start + stretch, inputs), target)
+      }
+      let middle = stretches.lowerBound + stretches.count / 2
+      sum(stretches.lowerBound..<middle, into: target)
+      guard middle * stretch < inputs else { return }
+      sum(middle..<stretches.upperBound, into: target + 1)
+      add(target + 1, target)
+    }
+    sum(part * count..<(part + 1) * count, into: 0)
+  }
+
+  /// Adds the parts in pairs, and pairs in pairs; the sum ends up in part 0.
+  func join(_ add: (Int, Int) -> Void) {
+    var step = 1
+    while step < parts {
+      for part in stride(from: 0, to: parts, by: 2 * step)
+      where (part + step) * (InputCut.stretches / parts) * stretch < inputs {
+        add(part + step, part)
+      }
+      step *= 2
+    }
+  }
+}
+
 /// A part of the sum y = x·W for a matrix of (inputs, outputs).
 ///
 /// - Parameters:
 ///   - x: (R, inputs), R small.
-///   - weights: (inputs, outputs).
+///   - weights: (inputs, outputs), or some columns of a wider matrix.
+///   - rowStride: floats from one row of the matrix to the next.
 ///   - inputs: the terms of the sum to add up.
 ///   - sums: (R, outputs), replaced by the partial sums.
 func sumFewRowsInputMajor(
-  _ x: MatrixView, weights: UnsafePointer<Float>, inputs: Range<Int>, sums: MutableMatrixView
+  _ x: MatrixView, weights: UnsafePointer<Float>, rowStride: Int, inputs: Range<Int>, sums: MutableMatrixView
 ) {
   let outputs = sums.columns
   for row in 0..<x.rows { sums.row(row).update(repeating: 0, count: outputs) }
@@ -288,13 +347,13 @@ func sumFewRowsInputMajor(
   if x.rows >= 2 {
     while inputs.upperBound - input >= 4 {
       let count = min(x.rows < 8 ? 8 : 16, (inputs.upperBound - input) / 4 * 4)
-      addTiles(x, weights + input * outputs, inputs: input..<input + count, sums: sums)
+      addTiles(x, weights + input * rowStride, stride: rowStride, inputs: input..<input + count, sums: sums)
       input += count
     }
   }
   // One row of the matrix after the other: one stream.
   while input < inputs.upperBound {
-    let w = weights + input * outputs
+    let w = weights + input * rowStride
     for row in 0..<x.rows { addRow(w, scaledBy: x.row(row)[input], to: sums.row(row), count: outputs) }
     input += 1
   }
@@ -304,12 +363,14 @@ func sumFewRowsInputMajor(
 ///
 /// Each sum is rounded as `addRow` rounds it, input by input.
 private func addTiles(
-  _ x: MatrixView, _ weights: UnsafePointer<Float>, inputs: Range<Int>, sums: MutableMatrixView
+  _ x: MatrixView, _ weights: UnsafePointer<Float>, stride: Int, inputs: Range<Int>, sums: MutableMatrixView
 ) {
   let outputs = sums.columns
-  let next = weights + inputs.count * outputs
-  // Eight rows keep the processor busy enough to miss what it would have read ahead by itself; fewer are better off without.
-  var ahead = x.rows < 8 ? LinesAhead(nothingAt: next) : LinesAhead(next, passes: x.rows / 4)
+  let next = weights + inputs.count * stride
+  // Eight rows keep the processor busy enough to miss what it would have read ahead by itself; fewer are better off without, and
+  // so is a matrix that is not read from end to end.
+  var ahead =
+    x.rows < 8 || stride > outputs ? LinesAhead(nothingAt: next) : LinesAhead(next, passes: x.rows / 4)
   var nothing = LinesAhead(nothingAt: next)
   var column = 0
   while outputs - column >= 64 {
@@ -317,12 +378,12 @@ private func addTiles(
     while row < x.rows {
       if x.rows - row >= 4 {
         addTile4x64(
-          x.row(row) + inputs.lowerBound, x.rowStride, weights + column, stride: outputs,
+          x.row(row) + inputs.lowerBound, x.rowStride, weights + column, stride: stride,
           count: inputs.count, to: sums.row(row) + column, sums.rowStride, &ahead)
         row += 4
       } else {
         addTile1x64(
-          x.row(row) + inputs.lowerBound, weights + column, stride: outputs, count: inputs.count,
+          x.row(row) + inputs.lowerBound, weights + column, stride: stride, count: inputs.count,
           to: sums.row(row) + column, &nothing)
         row += 1
       }
@@ -333,7 +394,7 @@ private func addTiles(
     let width = min(16, outputs - column)
     for row in 0..<x.rows {
       addTile1x16(
-        x.row(row) + inputs.lowerBound, weights + column, stride: outputs, count: inputs.count,
+        x.row(row) + inputs.lowerBound, weights + column, stride: stride, count: inputs.count,
         to: sums.row(row) + column, width: width)
     }
     column += width
