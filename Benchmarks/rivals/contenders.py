@@ -58,6 +58,13 @@ class Contender:
             raise Unavailable(f"{self.name}: {answer['error']}")
         return answer
 
+    def peak_memory(self) -> int:
+        """The most bytes that the process held so far."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise Unavailable(f"{self.name}: this system does not say how much memory it took")
+
     def close(self) -> None:
         """Ends the process by ending its input."""
         assert self.process.stdin

@@ -5,6 +5,7 @@
     run.py ... --only f32,beams          some sections
     run.py ... --quick                   moments only: does everything run?
     run.py ... --again --only q8_0       measure anew what the folder has already
+    run.py ... --only tokenizer --text corpus.txt    learning a vocabulary needs a text
 
 Models have random weights. Limit, rival and Inkstone take turns in slices of about half a second with the same
 threads, each in a process of its own. A pass is one whole test (512 tokens of a prompt, 128 generated ones); each pass
@@ -18,9 +19,11 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -75,8 +78,8 @@ class Samples:
 class Run:
     """The sections, and the results so far."""
 
-    def __init__(self, bench: Bench, out: Path, quick: bool, again: bool) -> None:
-        self.bench, self.out, self.quick = bench, out, quick
+    def __init__(self, bench: Bench, out: Path, quick: bool, again: bool, text: Path | None = None) -> None:
+        self.bench, self.out, self.quick, self.text = bench, out, quick, text
         self.file = out / "rivals.json"
         self.rows: list[dict[str, Any]] = []
         if self.file.exists():
@@ -344,7 +347,7 @@ def training(run: Run) -> None:
 
 
 def steps(run: Run, precision: str, dtype: str, floor: Floor) -> None:
-    """Steps of GPT-2 124M in one precision."""
+    """Steps of GPT-2 124M in one precision, and the memory that the process of each took at most."""
     batch, block = (1, 8) if run.quick else (4, 256)
     contenders = run.open(
         lambda: run.bench.training(GPT2, precision), lambda: run.bench.torch_training(GPT2, dtype))
@@ -352,6 +355,13 @@ def steps(run: Run, precision: str, dtype: str, floor: Floor) -> None:
                        [{"op": "train", "batch": batch, "block": block}], 5, "multiply")  # fmt: skip
     try:
         run.compare("training", contenders[0], contenders[1:], test, {contenders[-1].name: floor})
+        memory = Measurement(test.name + ", peak memory", [], 1, unit="MB")
+        rivals = [rival for rival in contenders[1:] if not run.is_done("training", memory.name, rival.name)]
+        for contender in [contenders[0], *rivals] if rivals else []:
+            contender.ask(**test.pieces[0])
+        for rival in rivals:
+            own, other = (Samples([1], [process.peak_memory() / 1e6]) for process in (contenders[0], rival))
+            run.record("training", memory, own, rival.name, other, Floor(1))
     finally:
         close(contenders)
 
@@ -366,6 +376,48 @@ def shakespeare(run: Run) -> None:
         run.compare("shakespeare", contenders[0], contenders[1:], test, {"torch f32": Floor(2)})
     finally:
         close(contenders)
+
+
+def tokenizer(run: Run) -> None:
+    """A byte-level BPE of 32,000 tokens from a text: whole processes, the rival's without its imports."""
+    bench, text = run.bench, run.text
+    if text is None:
+        print("left out: tokenizer: needs a text, --text FILE", file=sys.stderr, flush=True)
+        return
+    size = 1000 if run.quick else 32_000
+    test = Measurement(f"byte-level BPE of {size:,} tokens from {text.stat().st_size / 1e6:.0f} MB", [], 1, unit="s")
+    if run.is_done("tokenizer", test.name, "tokenizers"):
+        return
+    print(f"tokenizer: {test.name} …", file=sys.stderr, flush=True)
+    # Its threads are Rayon's, and it is told not to use them where it may be forked.
+    variables = environment(bench.threads) | {"TOKENIZERS_PARALLELISM": "true", "RAYON_NUM_THREADS": str(bench.threads)}
+    ours, theirs = Samples(), Samples()
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "inkstone"), Path(folder, "tokenizers.json")
+        commands = {
+            True: [bench.program, "tokenizer", "train", "-q", str(text), "--vocab-size", str(size), "-t",
+                   str(bench.threads), "-o", str(first)],
+            False: [sys.executable, str(WORKERS / "tokenizers_worker.py"), "--text", str(text), "--vocabulary",
+                    str(size), "--out", str(second)],
+        }  # fmt: skip
+        for number in range(1 if run.quick else 3):
+            for is_ours in (True, False) if number % 2 == 0 else (False, True):
+                shutil.rmtree(first if is_ours else second, ignore_errors=True)
+                begin = time.perf_counter()
+                process = subprocess.run(
+                    commands[is_ours], env=variables, stdout=subprocess.PIPE, stderr=bench.log, text=True, check=False)
+                seconds = time.perf_counter() - begin
+                if process.returncode != 0:
+                    raise Unavailable(f"{commands[is_ours][0]} ended with status {process.returncode}; the log says why")
+                samples = ours if is_ours else theirs
+                samples.tokens.append(1)
+                samples.seconds.append(seconds if is_ours else float(process.stdout))
+        merges = [[tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in
+                   json.loads(path.read_text(encoding="utf-8"))["model"]["merges"]]
+                  for path in (first / "tokenizer.json", second)]  # fmt: skip
+    if merges[0] != merges[1]:
+        raise Unavailable("the two vocabularies have different merges, so their times say nothing")
+    run.record("tokenizer", test, ours, "tokenizers", theirs, Floor(1))
 
 
 def start(run: Run) -> None:
@@ -456,6 +508,7 @@ SECTIONS: dict[str, Callable[[Run], None]] = {
     "depth-q4_0": lambda run: at_depth(run, "q4_0"),
     "training": training,
     "shakespeare": shakespeare,
+    "tokenizer": tokenizer,
     "start": start,
 }
 
@@ -481,6 +534,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--models", type=Path, help="folder of the models (default: OUT/models)")
     parser.add_argument("--only", help=f"sections: {', '.join(SECTIONS)}")
+    parser.add_argument("--text", type=Path, help="what a vocabulary is learned from (tokenizer)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true", help="moments only, to see that everything runs")
     parser.add_argument("--again", action="store_true", help="measure anew what the folder has already")
@@ -490,11 +544,13 @@ def main() -> int:
     unknown = [name for name in sections if name not in SECTIONS]
     if unknown:
         parser.error(f"--only {','.join(unknown)}: unknown; sections are {', '.join(SECTIONS)}")
+    if arguments.text and not arguments.text.is_file():
+        parser.error(f"--text {arguments.text}: no such file")
     arguments.out.mkdir(parents=True, exist_ok=True)
     missed = False
     with (arguments.out / "log.txt").open("a", encoding="utf-8") as log:
         bench = Bench(arguments.inkstone, arguments.threads, arguments.models or arguments.out / "models", log)
-        run = Run(bench, arguments.out, arguments.quick, arguments.again)
+        run = Run(bench, arguments.out, arguments.quick, arguments.again, arguments.text)
         for name in sections:
             begin = time.monotonic()
             try:
