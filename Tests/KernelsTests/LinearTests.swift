@@ -77,11 +77,12 @@ import Testing
   func threadsChangeNoBit(layout: LinearWeight.Layout) {
     var random = RandomFloats(seed: 5)
     for (rows, inputs, outputs) in [
-      (1, 768, 3072), (5, 257, 1031), (8, 300, 2050), (16, 65, 777), (33, 96, 999), (600, 65, 401),
+      (1, 768, 3072), (5, 257, 1031), (8, 300, 2050), (3, 40, 700), (16, 65, 777), (33, 96, 999),
+      (600, 65, 401),
     ] {
       let x = random.floats(rows * inputs)
       let w = random.floats(inputs * outputs)
-      let results = [1, 2, 3, 5].map { threads -> [Float] in
+      let results = [1, 2, 3, 5, 16].map { threads -> [Float] in
         var y = [Float](repeating: 0, count: rows * outputs)
         y.withUnsafeMutableBufferPointer { y in
           x.withUnsafeBufferPointer { x in
