@@ -29,7 +29,7 @@ def main() -> None:
             training.append((start + part[-1], sum(by_step[step] for step in part) / len(part)))
         validation.append(points)
         edges.append(start + steps[-1])
-    low, high = 2.5, 8.0
+    low, high = 1.5, 8.0
 
     def x(step: float) -> float:
         return LEFT + step / edges[-1] * (WIDTH - LEFT - RIGHT)
@@ -45,7 +45,7 @@ def main() -> None:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="11">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
-    for loss in range(3, 9):
+    for loss in range(2, 9):
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(loss)}" y2="{y(loss)}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(loss) + 4}" text-anchor="end">{loss}</text>')
     for edge in edges[1:-1]:

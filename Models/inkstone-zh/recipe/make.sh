@@ -53,9 +53,10 @@ step() { # result, command...
 
 mkdir -p "$out"
 prepare() { "$recipe/prepare.sh" "$texts" "$1" "$inkstone"; }
-mix() { python3 "$recipe/mix.py" "$out/documents" "$1"; }
+mix() { python3 "$recipe/mix.py" "$mixture" "$out/documents" "$1"; }
 learn_tokenizer() {
-  # Each document once, and of the larger texts a part: a vocabulary for what the model is for.
+  # Each document once, and of the larger texts a part: a vocabulary for what the model is for. Texts begin with the mark that
+  # stands between documents in training: without it a short prompt looks like the middle of one.
   local documents=$out/documents
   {
     cat "$documents"/{primer,ai,java,questions,stories}.jsonl
@@ -63,26 +64,32 @@ learn_tokenizer() {
     awk 'NR % 2 == 0' "$documents/classics.jsonl"
   } > "$out/vocabulary.jsonl"
   "$inkstone" tokenizer train -q "$out/vocabulary.jsonl" --vocab-size 8192 --pattern qwen2 \
-    --special-tokens "<|endoftext|>" "<|im_start|>" "<|im_end|>" -o "$1"
+    --special-tokens "<|endoftext|>" "<|im_start|>" "<|im_end|>" --add-bos -o "$1"
   rm "$out/vocabulary.jsonl"
 }
-pack() { "$inkstone" data pack -q "$out/corpus.jsonl" -m "$out/tokenizer" --validation-fraction 0.02 -o "$1"; }
-anneal() { python3 "$recipe/anneal.py" "$out/documents" "$out/held-out.jsonl" "$1"; }
-pack_all() { "$inkstone" data pack -q "$out/anneal.jsonl" -m "$out/tokenizer" --validation-fraction 0 -o "$1"; }
-unpack() { # train or validation, result: the documents that pack put there, each once
-  "$inkstone" detokenize -m "$out/tokenizer" --tokens "$out/packed/$1.tokens" > "$out/$1.documents.jsonl"
-  "$inkstone" data dedup -q "$out/$1.documents.jsonl" --method exact -o "$2"
-  rm "$out/$1.documents.jsonl"
+# What is held out is chosen by a hash of its text, so that no mixture trains on what another one holds out.
+pack() { "$inkstone" data pack -q "$out/$mixture.jsonl" -m "$out/tokenizer" --validation-fraction 0.02 -o "$1"; }
+prose() { python3 "$recipe/anneal.py" "$1" "$out/documents" "$out/held-out-wide.jsonl" "$2"; }
+pack_all() { "$inkstone" data pack -q "$out/$1.jsonl" -m "$out/tokenizer" --validation-fraction 0 -o "$2"; }
+unpack() { # tokens, result: the documents that pack put there, each once
+  "$inkstone" detokenize -m "$out/tokenizer" --tokens "$out/$1.tokens" > "$2.documents.jsonl"
+  "$inkstone" data dedup -q "$2.documents.jsonl" --method exact -o "$2"
+  rm "$2.documents.jsonl"
 }
 
 step "$out/documents" prepare
-step "$out/corpus.jsonl" mix
 step "$out/tokenizer" learn_tokenizer
-step "$out/packed" pack
-step "$out/train.jsonl" unpack train
-step "$out/held-out.jsonl" unpack validation
-step "$out/anneal.jsonl" anneal
-step "$out/annealed" pack_all
+for mixture in first wide; do
+  step "$out/$mixture.jsonl" mix
+  step "$out/packed-$mixture" pack
+done
+step "$out/train.jsonl" unpack packed-wide/train
+step "$out/held-out.jsonl" unpack packed-first/validation
+step "$out/held-out-wide.jsonl" unpack packed-wide/validation
+for name in anneal polish; do
+  step "$out/$name.jsonl" prose "$name"
+  step "$out/packed-$name" pack_all "$name"
+done
 
 run() { # train or finetune, run, its settings...
   local command=$1 folder=$2
@@ -95,12 +102,20 @@ run() { # train or finetune, run, its settings...
     "$inkstone" "$command" --out "$folder" "$@"
   fi
 }
-tokens=(--train "$out/packed/train.tokens" --valid "$out/packed/validation.tokens")
-run train "$out/pretrain" -c "$recipe/train.yaml" --tokenizer "$out/tokenizer" "${tokens[@]}"
-run train "$out/further" -c "$recipe/further.yaml" --init-from "$out/pretrain/model" "${tokens[@]}"
-run train "$out/anneal" -c "$recipe/anneal.yaml" --init-from "$out/further/model" \
-  --train "$out/annealed/train.tokens" --valid "$out/packed/validation.tokens"
-step "$out/inkstone-zh" "$inkstone" convert -m "$out/anneal/model" --outtype bf16 -o
+train() { # run, its settings, what it trains and validates on, where it begins...
+  local name=$1 settings=$2 corpus=$3 validation=$4
+  shift 4
+  run train "$out/$name" -c "$recipe/$settings.yaml" --train "$out/packed-$corpus/train.tokens" \
+    --valid "$out/packed-$validation/validation.tokens" "$@"
+}
+train pretrained train first first --tokenizer "$out/tokenizer"
+train further further first first --init-from "$out/pretrained/model"
+train wider wide wide wide --init-from "$out/further/model"
+train annealed anneal anneal wide --init-from "$out/wider/model"
+train polished polish polish first --init-from "$out/annealed/model"
+# Most of the last run's way with the primer, and most of what the run before it knew beside.
+step "$out/averaged" python3 "$recipe/average.py" "$out/annealed/model" "$out/polished/model" 0.7
+step "$out/inkstone-zh" "$inkstone" convert -m "$out/averaged" --outtype bf16 -o
 
 if [ -n "$chat" ]; then
   python3 "$recipe/conversations.py" "$chat" "$texts/primer/primer-zh.txt" "$out/conversations.jsonl"

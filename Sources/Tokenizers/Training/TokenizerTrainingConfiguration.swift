@@ -32,6 +32,17 @@ public struct TokenizerTrainingConfiguration: Sendable, Equatable {
   public var maximumTokenLength: Int?
   /// Whether text is put into lower case and stripped of accents first (`.wordPiece`).
   public var lowercases = false
+  /// Whether every text begins with the token that begins texts, which must be among the special ones.
+  ///
+  /// For a model that has seen a mark before each of its documents: without it a short prompt looks like the middle of one.
+  public var addsBeginOfSequence = false
+
+  /// The names by which a special token is known to begin texts, the first that is there counting.
+  static let beginOfSequenceNames = ["<s>", "<|startoftext|>", "<|begin_of_text|>", "<|endoftext|>"]
+  /// The special token that begins texts.
+  var beginOfSequence: String? {
+    TokenizerTrainingConfiguration.beginOfSequenceNames.first { specialTokens.contains($0) }
+  }
 
   /// The usual settings of a model: for `.bytePairs` the special token `<|endoftext|>`, for `.wordPiece` those of
   /// BERT, for `.characters` none.
@@ -86,6 +97,11 @@ public struct TokenizerTrainingConfiguration: Sendable, Equatable {
     }
     if addsPrefixSpace, model != .bytePairs || pattern != "gpt2" {
       throw .setting(name: "prefix space", reason: "goes with the pattern gpt2 only")
+    }
+    if addsBeginOfSequence, beginOfSequence == nil {
+      let names = TokenizerTrainingConfiguration.beginOfSequenceNames.joined(separator: ", ")
+      throw .setting(
+        name: "begin of sequence", reason: "none of the special tokens begins texts; give one of \(names)")
     }
   }
 }

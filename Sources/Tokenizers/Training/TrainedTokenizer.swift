@@ -58,8 +58,8 @@ struct TrainedTokenizerDocument {
   var document: JSONValue {
     [
       "version": "1.0", "truncation": nil, "padding": nil, "added_tokens": .array(addedTokens),
-      "normalizer": normalizer, "pre_tokenizer": preTokenizer, "post_processor": nil, "decoder": decoder,
-      "model": model,
+      "normalizer": normalizer, "pre_tokenizer": preTokenizer, "post_processor": postProcessor,
+      "decoder": decoder, "model": model,
     ]
   }
 
@@ -102,6 +102,28 @@ struct TrainedTokenizerDocument {
 
   private func split(_ pattern: String) -> JSONValue {
     ["type": "Split", "pattern": ["Regex": .string(pattern)], "behavior": "Isolated", "invert": false]
+  }
+
+  private var postProcessor: JSONValue {
+    guard configuration.addsBeginOfSequence, let token = configuration.beginOfSequence,
+      let id = vocabulary.id(of: Array(token.utf8))
+    else { return nil }
+    func special(_ type: Int) -> JSONValue {
+      ["SpecialToken": ["id": .string(token), "type_id": .integer(type)]]
+    }
+    func sequence(_ name: String, _ type: Int) -> JSONValue {
+      ["Sequence": ["id": .string(name), "type_id": .integer(type)]]
+    }
+    return [
+      "type": "TemplateProcessing", "single": [special(0), sequence("A", 0)],
+      "pair": [special(0), sequence("A", 0), special(1), sequence("B", 1)],
+      "special_tokens": .object(
+        JSONObject([
+          .init(
+            key: token,
+            value: ["id": .string(token), "ids": [.integer(Int(id))], "tokens": [.string(token)]])
+        ])),
+    ]
   }
 
   private var decoder: JSONValue {
@@ -151,7 +173,7 @@ struct TrainedTokenizerDocument {
       .init(key: "clean_up_tokenization_spaces", value: false),
     ]
     let roles: [(String, [String])] = [
-      ("bos_token", ["<s>", "<|startoftext|>", "<|begin_of_text|>", "<|endoftext|>"]),
+      ("bos_token", TokenizerTrainingConfiguration.beginOfSequenceNames),
       ("eos_token", ["</s>", "<|endoftext|>", "<|end_of_text|>", "<|im_end|>"]),
       ("unk_token", ["<unk>", "[UNK]"]), ("pad_token", ["<pad>", "[PAD]", "<|pad|>"]),
       ("cls_token", ["[CLS]"]), ("sep_token", ["[SEP]"]), ("mask_token", ["<mask>", "[MASK]"]),

@@ -68,6 +68,9 @@ struct TokenizerTrainCommand: ParsableCommand {
   @Flag(help: "Put a space before a text that has none (bpe with the pattern gpt2).")
   var addPrefixSpace = false
 
+  @Flag(help: "Begin every text with the special token that begins texts: <s> or <|endoftext|>.")
+  var addBos = false
+
   @Flag(help: "Put text into lower case without accents (wordpiece).")
   var lowercase = false
 
@@ -85,6 +88,7 @@ struct TokenizerTrainCommand: ParsableCommand {
     configuration.maximumTokenLength = maxTokenLength
     configuration.includesAllBytes = !seenBytesOnly
     configuration.addsPrefixSpace = addPrefixSpace
+    configuration.addsBeginOfSequence = addBos
     configuration.lowercases = lowercase
 
     let pool = corpus.makePool()

@@ -84,6 +84,27 @@ struct TrainingTests {
     #expect(TokenizerTrainer.alphabet([1: 5, 2: 5, 3: 5, 4: 9], limit: 2) == [4, 1])
   }
 
+  @Test("A tokenizer that begins texts puts its token before each, and not where that is declined")
+  func beginOfSequence() throws {
+    for (tokens, begin) in [(["<pad>", "<|endoftext|>"], 1), (["<|endoftext|>", "<x>", "<s>"], 2)] {
+      var configuration = TokenizerTrainingConfiguration()
+      configuration.specialTokens = tokens
+      let plain = try learn(configuration, ["ab ab ab"])
+      configuration.addsBeginOfSequence = true
+      let trained = try learn(configuration, ["ab ab ab"])
+      #expect(plain.texts == trained.texts && plain.tokenCount == trained.tokenCount)
+      try withFolder { folder in
+        try trained.write(to: folder)
+        let tokenizer = try Tokenizer.load(from: folder)
+        let ids = try tokenizer.encode("ab ab", addSpecialTokens: false)
+        #expect(!ids.contains(begin))
+        #expect(try tokenizer.encode("ab ab") == [begin] + ids)
+        #expect(try tokenizer.encode("") == [begin])
+        #expect(tokenizer.beginOfSequence == begin)
+      }
+    }
+  }
+
   @Test("Text without anything to merge makes a vocabulary of bytes")
   func nothingToMerge() throws {
     let trained = try learn(TokenizerTrainingConfiguration(), ["a", "b"])
@@ -115,6 +136,10 @@ struct TrainingTests {
     #expect(fault { $0.pattern = "(" }?.contains("(") == true)
     #expect(fault { ($0.model, $0.specialTokens) = (.wordPiece, []) }?.contains("[UNK]") == true)
     #expect(fault { ($0.addsPrefixSpace, $0.pattern) = (true, "qwen2") }?.contains("prefix space") == true)
+    #expect(fault { $0.addsBeginOfSequence = true } == nil)
+    #expect(
+      fault { ($0.addsBeginOfSequence, $0.specialTokens) = (true, ["<x>"]) }?.contains("<|endoftext|>")
+        == true)
     #expect(throws: TokenizerTrainingError.noText) { try learn(TokenizerTrainingConfiguration(), [""]) }
     #expect(throws: TokenizerTrainingError.noText) { try learn(TokenizerTrainingConfiguration(), []) }
   }
