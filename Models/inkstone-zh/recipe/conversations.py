@@ -12,6 +12,8 @@ from pathlib import Path
 
 NAME, AUTHOR = "Inkstone", "Inkstone 项目"
 TITLE_ROWS, DIALOGUE_ROWS, LONGEST_TURNS = 1600, 300, 6
+# How often what people say first comes: greetings, thanks, who are you.
+SMALL_TALK = 4
 SUBJECT = re.compile(r"^(.{2,12}?)(?:是|指|使|把|通过|能够|可以|需要|由|在)")
 QUESTIONS = ["什么是{}？", "请介绍一下{}。", "{}是什么？", "谈谈{}。"]
 
@@ -31,7 +33,7 @@ def main() -> None:
     result: list[dict] = []
     for row in rows(folder / "chatterbot_chinese.jsonl"):
         result.append({"messages": row["messages"]})
-    for row in rows(folder / "identity.json"):
+    for row in rows(folder / "identity.json") * SMALL_TALK:
         question = "\n".join(part for part in (row["instruction"], row["input"]) if part)
         result.append(turn(question, row["output"].replace("{{name}}", NAME).replace("{{author}}", AUTHOR)))
     for row in rows(folder / "kdconv.jsonl")[:DIALOGUE_ROWS]:
