@@ -467,13 +467,16 @@ def evict(path: Path) -> None:
 
 
 def start_ours(bench: Bench, path: Path, flags: list[str]) -> tuple[float, int]:
-    """Seconds of a whole process that generates one token, and the most memory it held."""
+    """Seconds from the start of a process to the token that it writes, and the most memory it held."""
     command = [bench.program, "generate", "-m", str(path), "--prompt-ids", "1,2,3", "-n", "1", "--json", "-q", "-t",
                str(bench.threads), *flags]  # fmt: skip
     begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=bench.log, env=environment(bench.threads))
-    _, status, usage = os.wait4(process.pid, 0)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=bench.log, env=environment(bench.threads))
+    assert process.stdout is not None
+    process.stdout.read(1)
     seconds = time.perf_counter() - begin
+    process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise Unavailable(f"inkstone generate ended with status {process.returncode}; the log says why")

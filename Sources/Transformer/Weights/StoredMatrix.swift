@@ -11,6 +11,9 @@ protocol StoredMatrix: Sendable {
   /// Whether the rows are the columns of the tensor that the family declares.
   var isTransposed: Bool { get }
 
+  /// Whether rows follow each other in the file as they do in the matrix.
+  var isInOrder: Bool { get }
+
   /// Looks, before a piece is read, whether the file is still what was opened.
   func check() throws
   /// Copies some elements of a row.
@@ -31,6 +34,7 @@ protocol StoredMatrix: Sendable {
 
 extension StoredMatrix {
   var isTransposed: Bool { false }
+  var isInOrder: Bool { true }
   func check() throws {}
   func bytes(row: Int) -> UnsafeRawPointer? { nil }
   func isFinite(row: Int) -> Bool { true }
@@ -51,6 +55,7 @@ struct RecordMatrix: StoredMatrix {
   var order: [Int]?
 
   var type: TensorType { record.type }
+  var isInOrder: Bool { order == nil }
 
   /// The whole of a tensor as rows of its last extent; nothing for what is no matrix of whole blocks.
   init?(_ record: TensorRecord) {

@@ -103,6 +103,9 @@ extension WeightLoader {
     return PackedWeight(parts, roundsActivations: format == .packed(.bf16))
   }
 
+  /// Bytes of packed rows after which the file's memory behind them is given back.
+  private static let releasedBytes = 1 << 21
+
   /// Writes the blocks of some outputs, row after row.
   private func encode(
     _ parameter: Parameter, _ layout: LinearWeight.Layout, _ matrices: [any StoredMatrix],
@@ -147,9 +150,11 @@ extension WeightLoader {
                 try put(output, matrix, piece.tensor)
               }
             }
-            if !part.isEmpty {
-              let first = run.source + part.lowerBound - run.target
-              matrix.release(rows: first..<first + part.count)
+            // Every thread stops while memory is given back, so that is done in large pieces.
+            let piece = max(1, WeightLoader.releasedBytes / max(rowBytes, 1))
+            let last = run.source + part.upperBound - run.target
+            if !part.isEmpty, last / piece > (last - part.count) / piece {
+              matrix.release(rows: max(0, last - piece)..<last)
             }
           }
         } else {
@@ -195,7 +200,9 @@ extension WeightLoader {
       owners: { [] },
       pointer: { parameter in
         let isMapped =
-          try parameter.isWholeTensor && source.matrix(of: parameter.pieces[0].tensor)?.type == .f32
+          try parameter.isWholeTensor
+          ? source.matrix(of: parameter.pieces[0].tensor)?.type == .f32
+          : adjacentMatrices(of: parameter) != nil
         if !isCounted, countsMapped || !isMapped { total += parameter.count * MemoryLayout<Float>.stride }
         isCounted = false
         return placeholder

@@ -72,9 +72,43 @@ struct WeightLoader {
   ) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
     try checkShapes(of: parameter)
     if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
+    if let found = try elementsInPlace(of: parameter) { return found }
     let buffer = FloatBuffer(count: parameter.count)
     try copy(parameter, into: buffer.elements, pool: pool)
     return (UnsafePointer(buffer.elements.baseAddress!), buffer)
+  }
+
+  /// The elements of a parameter whose tensors lie one behind the other in a file, as floats and in the right order: those of the
+  /// gate and of what it gates do in most files.
+  private func elementsInPlace(
+    of parameter: Parameter
+  ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
+    guard let matrices = try adjacentMatrices(of: parameter) else { return nil }
+    var found: (values: UnsafePointer<Float>, owner: AnyObject)?
+    for matrix in matrices {
+      guard let place = try matrix.floatsInPlace(), found == nil || found?.owner === place.owner else {
+        return nil
+      }
+      found = found ?? place
+    }
+    return found
+  }
+
+  /// The tensors of a parameter, if they are floats of one file that follow each other as the parameter has them.
+  func adjacentMatrices(of parameter: Parameter) throws -> [any StoredMatrix]? {
+    var matrices: [any StoredMatrix] = []
+    var (row, end): (Int, UnsafeRawPointer?) = (0, nil)
+    for piece in parameter.pieces {
+      guard let matrix = try source.matrix(of: piece.tensor), matrix.type == .f32, !matrix.isTransposed,
+        matrix.isInOrder, matrix.columns == parameter.columns, let start = matrix.bytes(row: 0),
+        end == nil || start == end,
+        piece.runs == [.init(source: 0, target: row, count: matrix.rows)]
+      else { return nil }
+      row += matrix.rows
+      end = start + matrix.rows * matrix.columns * MemoryLayout<Float>.stride
+      matrices.append(matrix)
+    }
+    return row == parameter.rows ? matrices : nil
   }
 
   /// The elements of a parameter that the source has as floats the other way round: used there, they need neither a copy nor
