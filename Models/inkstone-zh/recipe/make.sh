@@ -73,8 +73,10 @@ prose() { python3 "$recipe/anneal.py" "$1" "$out/documents" "$out/held-out-wide.
 pack_all() { "$inkstone" data pack -q "$out/$1.jsonl" -m "$out/tokenizer" --validation-fraction 0 -o "$2"; }
 unpack() { # tokens, result: the documents that pack put there, each once
   "$inkstone" detokenize -m "$out/tokenizer" --tokens "$out/$1.tokens" > "$2.documents.jsonl"
-  "$inkstone" data dedup -q "$2.documents.jsonl" --method exact -o "$2"
+  # The ending of a file says what is in it.
+  "$inkstone" data dedup -q "$2.documents.jsonl" --method exact -o "$2.unique.jsonl"
   rm "$2.documents.jsonl"
+  mv "$2.unique.jsonl" "$2"
 }
 
 step "$out/documents" prepare
