@@ -75,7 +75,9 @@ let package = Package(
     .testTarget(
       name: "CorporaTests",
       dependencies: ["Checkpoints", "Corpora", "JSON", "Kernels", "Tokenizers", "_TestSupport"]),
-    .testTarget(name: "TransformerTests", dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer"]),
+    .testTarget(
+      name: "TransformerTests",
+      dependencies: ["Checkpoints", "JSON", "Kernels", "Transformer", "_TestSupport"]),
     .testTarget(name: "ChatTemplatesTests", dependencies: ["ChatTemplates", "Checkpoints", "JSON"]),
     .testTarget(name: "GenerationTests", dependencies: ["Generation", "Kernels"]),
     .testTarget(

@@ -1,4 +1,6 @@
 import Checkpoints
+import Kernels
+import Synchronization
 
 /// A matrix where a checkpoint keeps it, read in pieces by several threads while it is packed.
 protocol StoredMatrix: Sendable {
@@ -26,8 +28,9 @@ protocol StoredMatrix: Sendable {
   /// The error that tells of the first NaN or ∞.
   func throwNonFinite() throws
   /// The elements where they are, (rows, columns), if they can be used there: finite floats in the order of the rows.
+  /// - Parameter pool: who looks for NaN and ∞.
   /// - Throws: an error that tells of the first NaN or ∞.
-  func floatsInPlace() throws -> (values: UnsafePointer<Float>, owner: AnyObject)?
+  func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)?
   /// Gives the memory behind rows that have been read back to the system.
   func release(rows: Range<Int>)
 }
@@ -39,7 +42,7 @@ extension StoredMatrix {
   func bytes(row: Int) -> UnsafeRawPointer? { nil }
   func isFinite(row: Int) -> Bool { true }
   func throwNonFinite() throws {}
-  func floatsInPlace() throws -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
+  func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
   func release(rows: Range<Int>) {}
 }
 
@@ -100,9 +103,15 @@ struct RecordMatrix: StoredMatrix {
 
   func throwNonFinite() throws { try record.checkFinite() }
 
-  func floatsInPlace() throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
+  func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
     guard order == nil, let floats = record.floatsWithoutCopy?.baseAddress else { return nil }
-    try record.checkFinite()
+    try check()
+    let areFinite = Atomic(true)
+    pool.run(rows, grain: max(1, 262_144 / columns)) { rows in
+      let part = (firstRow + rows.lowerBound) * columns..<(firstRow + rows.upperBound) * columns
+      if !record.isFinite(part) { areFinite.store(false, ordering: .relaxed) }
+    }
+    if !areFinite.load(ordering: .relaxed) { try throwNonFinite() }
     return (floats + firstRow * columns, record.file)
   }
 

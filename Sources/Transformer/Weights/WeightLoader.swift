@@ -54,7 +54,7 @@ struct WeightLoader {
         return values
       },
       transposed: { parameter in
-        guard let (values, owner) = try transposedElements(of: parameter) else { return nil }
+        guard let (values, owner) = try transposedElements(of: parameter, pool: pool) else { return nil }
         owners.append(owner)
         return values
       }, packed: { parameter, use in try pack(parameter, use, format, pool: pool) })
@@ -71,22 +71,22 @@ struct WeightLoader {
     of parameter: Parameter, pool: WorkerPool
   ) throws -> (values: UnsafePointer<Float>, owner: AnyObject) {
     try checkShapes(of: parameter)
+    if let found = try elementsInPlace(of: parameter, pool: pool) { return found }
     if parameter.isWholeTensor { return try source.floats(of: parameter.pieces[0].tensor) }
-    if let found = try elementsInPlace(of: parameter) { return found }
     let buffer = FloatBuffer(count: parameter.count)
     try copy(parameter, into: buffer.elements, pool: pool)
     return (UnsafePointer(buffer.elements.baseAddress!), buffer)
   }
 
-  /// The elements of a parameter whose tensors lie one behind the other in a file, as floats and in the right order: those of the
-  /// gate and of what it gates do in most files.
+  /// The elements of a parameter whose tensors lie one behind the other in a file, as floats and in the right order: one tensor
+  /// does, and those of the gate and of what it gates in most files.
   private func elementsInPlace(
-    of parameter: Parameter
+    of parameter: Parameter, pool: WorkerPool
   ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
     guard let matrices = try adjacentMatrices(of: parameter) else { return nil }
     var found: (values: UnsafePointer<Float>, owner: AnyObject)?
     for matrix in matrices {
-      guard let place = try matrix.floatsInPlace(), found == nil || found?.owner === place.owner else {
+      guard let place = try matrix.floatsInPlace(pool), found == nil || found?.owner === place.owner else {
         return nil
       }
       found = found ?? place
@@ -114,14 +114,14 @@ struct WeightLoader {
   /// The elements of a parameter that the source has as floats the other way round: used there, they need neither a copy nor
   /// memory.
   private func transposedElements(
-    of parameter: Parameter
+    of parameter: Parameter, pool: WorkerPool
   ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
     guard parameter.isWholeTensor else { return nil }
     try checkShapes(of: parameter)
     guard let matrix = try source.matrix(of: parameter.pieces[0].tensor), matrix.isTransposed else {
       return nil
     }
-    return try matrix.floatsInPlace()
+    return try matrix.floatsInPlace(pool)
   }
 
   func checkShapes(of parameter: Parameter) throws {

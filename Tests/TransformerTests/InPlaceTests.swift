@@ -1,0 +1,135 @@
+import Checkpoints
+import Foundation
+import JSON
+import Kernels
+import Testing
+import _TestSupport
+
+@testable import Transformer
+
+/// Floats that are used where a file has them, whatever the order of its tensors.
+@Suite struct InPlaceTests {
+  /// Tensors in a file, one behind the other.
+  enum Order: String, CaseIterable {
+    /// Gate and up projection are neighbours, as most writers leave them.
+    case byName
+    /// They are neighbours the wrong way round.
+    case reversed
+    /// Query, key and value are neighbours too.
+    case asComputed
+    /// A tensor of another kind parts the two.
+    case parted
+  }
+
+  /// Matrices of more than 262 144 elements, which several threads look through.
+  private static func weights() throws -> RandomWeights {
+    try RandomWeights(
+      ModelDescription(
+        [
+          "model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+          "hidden_size": 192, "intermediate_size": 1501, "vocab_size": 1507, "max_position_embeddings": 32,
+          "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2, "rms_norm_eps": 1e-5,
+        ], path: "test"), seed: 5)
+  }
+
+  private static func sorted(_ names: [String], _ order: Order) -> [String] {
+    switch order {
+    case .byName: return names.sorted()
+    case .reversed: return names.sorted(by: >)
+    case .asComputed:
+      let parts = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+      return names.sorted { left, right in
+        func key(_ name: String) -> (String, Int) {
+          let layer = name.split(separator: ".").first { Int($0) != nil }.map(String.init) ?? ""
+          return (layer, parts.firstIndex { name.contains($0) } ?? -1)
+        }
+        return key(left) < key(right)
+      }
+    case .parted:
+      let (ups, others) = (names.filter { $0.contains("up_proj") }, names.filter { !$0.contains("up_proj") })
+      return others.sorted() + ups.sorted()
+    }
+  }
+
+  /// Writes the model with its tensors in some order, and numbers put in their places.
+  private static func write(
+    _ weights: RandomWeights, _ order: Order, to folder: String, numbers: [(String, Int, Float)] = []
+  ) throws {
+    try weights.save(to: folder)
+    let checkpoint = try Checkpoint(path: folder)
+    var members: [JSONObject.Member] = []
+    var data: [UInt8] = []
+    for name in sorted(weights.tensorNames, order) {
+      let tensor = try #require(checkpoint.tensor(named: name))
+      let start = data.count
+      data += tensor.bytes
+      for (place, element, value) in numbers where place == name {
+        withUnsafeBytes(of: value) {
+          data.replaceSubrange(start + element * 4..<start + element * 4 + 4, with: $0)
+        }
+      }
+      members.append(
+        .init(
+          key: name,
+          value: [
+            "dtype": "F32", "shape": .array(tensor.shape.map { .integer($0) }),
+            "data_offsets": [.integer(start), .integer(data.count)],
+          ]))
+    }
+    var header = JSONValue.object(JSONObject(members)).text(.compact)
+    header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
+    let length = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) }
+    try Data(length + Array(header.utf8) + data).write(to: URL(filePath: "\(folder)/model.safetensors"))
+  }
+
+  private static func scores(_ decoder: Decoder) throws -> [Float] {
+    let session = try InferenceSession(decoder: decoder, engine: NaiveEngine())
+    return try withExtendedLifetime(session) { try Array(session.append([3, 1500, 7, 12])) }
+  }
+
+  @Test(arguments: Order.allCases, [1, 3])
+  func everyOrderIsTheSameModel(order: Order, threadCount: Int) throws {
+    let weights = try Self.weights()
+    let folder = try TemporaryFolder()
+    try Self.write(weights, order, to: folder.path)
+    let decoder = try Decoder.load(from: folder.path, threadCount: threadCount)
+    #expect(try Self.scores(decoder) == Self.scores(weights.makeDecoder()))
+
+    let checkpoint = try Checkpoint(path: folder.path)
+    let loader = WeightLoader(
+      family: weights.description.family, configuration: weights.description.configuration, source: checkpoint
+    )
+    let (layers, gated) = (2, 2 * 192 * 1501)
+    let queryKeyValue = 192 * (192 + 96 + 96)
+    let vectors = 5 * 192
+    let copied =
+      switch order {
+      case .byName: layers * queryKeyValue + vectors
+      case .reversed, .parted: layers * (queryKeyValue + gated) + vectors
+      case .asComputed: vectors
+      }
+    #expect(try loader.byteCount(.float32, countsMapped: false) == 4 * copied)
+  }
+
+  /// The first of several is named, by whichever thread it is found.
+  @Test(arguments: Order.allCases)
+  func theFirstNonFiniteElementIsNamed(order: Order) throws {
+    let weights = try Self.weights()
+    let folder = try TemporaryFolder()
+    for (name, element) in [
+      ("model.layers.1.mlp.up_proj.weight", 288_000), ("model.layers.0.mlp.gate_proj.weight", 288_191),
+      ("model.layers.1.mlp.down_proj.weight", 5), ("lm_head.weight", 262_145),
+      ("model.layers.0.self_attn.k_proj.weight", 192 * 96 - 1),
+    ] {
+      try Self.write(
+        weights, order, to: folder.path,
+        numbers: [(name, element, .nan), (name, weights.shape(of: name)!.reduce(1, *) - 1, .infinity)])
+      #expect {
+        try Decoder.load(from: folder.path, threadCount: 3)
+      } throws: { error in
+        "\(error)".contains("model.safetensors") && "\(error)".contains(name)
+          && "\(error)".contains("\(element)")
+      }
+    }
+  }
+}
