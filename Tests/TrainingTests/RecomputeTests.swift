@@ -56,4 +56,27 @@ import Transformer
     }
     #expect(bytes[1] * 5 < bytes[0] * 2, "\(bytes)")
   }
+
+  /// Packed examples make passes of many sizes; memory is that of the largest.
+  @Test(arguments: [false, true])
+  func passesOfOtherSizesShareTheirMemory(recomputes: Bool) throws {
+    let document: JSONValue = [
+      "model_type": "llama", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 3,
+      "num_attention_heads": 2, "intermediate_size": 88, "max_position_embeddings": 128,
+    ]
+    let description = try ModelDescription(document, path: "model")
+    let pool = WorkerPool(threadCount: 1)
+    func bytes(_ lengths: [Int]) throws -> Int {
+      let model = try TrainableModel(description, deviation: 0.1, seed: 1, pool: pool)
+      let pass = try TrainingPass(model.decoder, model.parameters, recomputes: recomputes, pool: pool)
+      for length in lengths {
+        _ = try pass.run(TokenBatch(sequences: [(0..<length).map { $0 % 40 }]), targetCount: length - 1)
+      }
+      return pass.workspaceByteCount
+    }
+    let one = try bytes([100])
+    #expect(try bytes([100] + Array(51..<100)) == one)
+    #expect(try bytes(Array(20...100)) * 4 <= one * 5)
+    #expect(try bytes((0..<200).map { 3 + $0 * 37 % 97 } + [100]) * 4 <= one * 5)
+  }
 }

@@ -28,14 +28,12 @@ final class ActivationArena {
   private var used = 0
   private(set) var pieces: [Piece] = []
   private var gradients: [UnsafeMutablePointer<Float>?] = []
-  /// Gradients that are done with, by their number of elements.
-  private var spare: [Int: [UnsafeMutablePointer<Float>]] = [:]
-  private var owned: [UnsafeMutablePointer<Float>] = []
+  private var gradientMemory = GradientMemory()
 
   /// Bytes of results in the largest pass so far.
   private(set) var largestByteCount = 0
-  /// Bytes of gradients that exist at once at most.
-  private(set) var gradientByteCount = 0
+  /// Bytes of the gradients that existed at once at most.
+  var gradientByteCount: Int { gradientMemory.byteCount }
 
   /// Reserves addresses.
   ///
@@ -62,10 +60,7 @@ final class ActivationArena {
     }
   }
 
-  deinit {
-    munmap(base, byteCount)
-    owned.forEach { $0.deallocate() }
-  }
+  deinit { munmap(base, byteCount) }
 
   /// Takes everything back.
   func reset() {
@@ -122,16 +117,7 @@ final class ActivationArena {
     let index = index(of: x.base)
     if let gradient = gradients[index] { return (view(x, index, gradient), true) }
     let piece = pieces[index]
-    let gradient: UnsafeMutablePointer<Float>
-    if let spare = spare[piece.count]?.popLast() {
-      gradient = spare
-    } else {
-      let bytes = max(64, piece.count * 4)
-      gradient = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-        .bindMemory(to: Float.self, capacity: max(16, piece.count))
-      owned.append(gradient)
-      gradientByteCount += bytes
-    }
+    let gradient = gradientMemory.take(piece.count)
     gradients[index] = gradient
     if isWritten || (x.rows * x.columns == piece.count && x.rowStride == x.columns) {
       return (view(x, index, gradient), false)
@@ -171,20 +157,11 @@ final class ActivationArena {
 
   /// Memory for a gradient on the way, to be given back with `giveBack`.
   func borrow(_ rows: Int, _ columns: Int) -> MutableMatrixView {
-    let count = rows * columns
-    if let pointer = spare[count]?.popLast() {
-      return MutableMatrixView(pointer, rows: rows, columns: columns)
-    }
-    let bytes = max(64, count * 4)
-    let pointer = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-      .bindMemory(to: Float.self, capacity: max(16, count))
-    owned.append(pointer)
-    gradientByteCount += bytes
-    return MutableMatrixView(pointer, rows: rows, columns: columns)
+    MutableMatrixView(gradientMemory.take(rows * columns), rows: rows, columns: columns)
   }
 
   /// Returns what was borrowed.
-  func giveBack(_ x: MutableMatrixView) { spare[x.rows * x.columns, default: []].append(x.base) }
+  func giveBack(_ x: MutableMatrixView) { gradientMemory.giveBack(x.base) }
 
   /// Frees the gradients of everything that was handed out from an operation on.
   func freeGradients(bornFrom operation: Int) {
@@ -197,7 +174,7 @@ final class ActivationArena {
 
   private func freeGradient(_ index: Int) {
     guard let gradient = gradients[index] else { return }
-    spare[pieces[index].count, default: []].append(gradient)
+    gradientMemory.giveBack(gradient)
     gradients[index] = nil
   }
 
