@@ -164,9 +164,9 @@ func attendBlock(
             into: MutableMatrixView(target, rows: stacked, columns: piece.count, rowStride: tile),
             accumulate: false)
         } else {
-          BLAS.multiply(
+          ProductPrecision.f32.multiply(
             transposeB: true, m: stacked, n: piece.count, k: dimension, a: query, strideA: dimension, b: keys,
-            strideB: dimension, c: target, strideC: tile)
+            strideB: dimension, accumulate: false, c: target, strideC: tile)
         }
       }
       for row in own.isEmpty ? 0..<0 : rows {
@@ -216,9 +216,9 @@ func attendBlock(
             scores + piece.column, stride: tile, rows: stacked, values: values, count: piece.count,
             dimension: dimension, into: output)
         } else {
-          BLAS.multiply(
+          ProductPrecision.f32.multiply(
             m: stacked, n: dimension, k: piece.count, a: scores + piece.column, strideA: tile, b: values,
-            strideB: dimension, beta: 1, c: output, strideC: dimension)
+            strideB: dimension, accumulate: true, c: output, strideC: dimension)
         }
       }
       for row in own.isEmpty ? 0..<0 : rows {

@@ -56,7 +56,7 @@ package func adamW(
   _ settings: AdamWStep, parameters: UnsafeMutablePointer<Float>, gradients: UnsafeMutablePointer<Float>,
   first: UnsafeMutablePointer<Float>, second: UnsafeMutablePointer<Float>, count: Int, pool: WorkerPool
 ) {
-  pool.run(count, grain: 1 << 16) { range in
+  pool.run(count, grain: 1 << 14) { range in
     let start = range.lowerBound
     adamWRange(
       settings, parameters + start, gradients + start, first + start, second + start, count: range.count)

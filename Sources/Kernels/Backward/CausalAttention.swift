@@ -146,14 +146,16 @@ package struct CausalAttention: Sendable {
       scratch in
       let scores = scratch.baseAddress!
       let mask = scores + block.rows.count * columns
-      BLAS.multiply(
-        transposeB: true, m: block.rows.count, n: columns, k: dimension, alpha: scoring.scale,
+      ProductPrecision.f32.multiply(
+        transposeB: true, m: block.rows.count, n: columns, k: dimension,
         a: queries.row(block.rows.lowerBound) + head * dimension, strideA: queries.rowStride,
-        b: keys.row(block.columns.lowerBound) + group, strideB: keys.rowStride, c: scores, strideC: columns)
+        b: keys.row(block.columns.lowerBound) + group, strideB: keys.rowStride, accumulate: false, c: scores,
+        strideC: columns)
       for (index, row) in block.rows.enumerated() {
         let weights = scores + index * columns
         let visible = block.visible(row, window: scoring.window)
         let seen = weights + visible.lowerBound
+        mapRow(seen, into: seen, count: visible.count) { $0 * scoring.scale }
         score(
           seen, count: visible.count,
           first: block.offset + visible.lowerBound, head: head, scoring)
@@ -165,9 +167,9 @@ package struct CausalAttention: Sendable {
         weights.update(repeating: 0, count: visible.lowerBound)
         (weights + visible.upperBound).update(repeating: 0, count: columns - visible.upperBound)
       }
-      BLAS.multiply(
+      ProductPrecision.f32.multiply(
         m: block.rows.count, n: dimension, k: columns, a: scores, strideA: columns,
-        b: values.row(block.columns.lowerBound) + group, strideB: values.rowStride,
+        b: values.row(block.columns.lowerBound) + group, strideB: values.rowStride, accumulate: false,
         c: y.row(block.rows.lowerBound) + head * dimension, strideC: y.rowStride)
     }
   }
@@ -190,20 +192,22 @@ package struct CausalAttention: Sendable {
       let gradients = weights + count * columns
       let slopes = gradients + count * columns
       let mask = slopes + columns
-      BLAS.multiply(
-        transposeB: true, m: count, n: columns, k: dimension, alpha: scoring.scale,
+      ProductPrecision.f32.multiply(
+        transposeB: true, m: count, n: columns, k: dimension,
         a: queries.row(firstRow) + own, strideA: queries.rowStride, b: keys.row(firstColumn) + group,
-        strideB: keys.rowStride, c: weights, strideC: columns)
-      BLAS.multiply(
+        strideB: keys.rowStride, accumulate: false, c: weights, strideC: columns)
+      ProductPrecision.f32.multiply(
         transposeB: true, m: count, n: columns, k: dimension, a: dY.row(firstRow) + own,
         strideA: dY.rowStride,
-        b: values.row(firstColumn) + group, strideB: values.rowStride, c: gradients, strideC: columns)
+        b: values.row(firstColumn) + group, strideB: values.rowStride, accumulate: false, c: gradients,
+        strideC: columns)
       for (index, row) in block.rows.enumerated() {
         let p = weights + index * columns
         let dP = gradients + index * columns
         let visible = block.visible(row, window: scoring.window)
         let seen = p + visible.lowerBound
         let dSeen = dP + visible.lowerBound
+        mapRow(seen, into: seen, count: visible.count) { $0 * scoring.scale }
         score(
           seen, count: visible.count, first: block.offset + visible.lowerBound,
           head: head, scoring)
@@ -230,16 +234,18 @@ package struct CausalAttention: Sendable {
           (matrix + visible.upperBound).update(repeating: 0, count: columns - visible.upperBound)
         }
       }
-      BLAS.multiply(
+      ProductPrecision.f32.multiply(
         transposeA: true, m: columns, n: dimension, k: count, a: weights, strideA: columns,
-        b: dY.row(firstRow) + own, strideB: dY.rowStride, beta: 1, c: dValues.row(firstColumn) + group,
+        b: dY.row(firstRow) + own, strideB: dY.rowStride, accumulate: true,
+        c: dValues.row(firstColumn) + group,
         strideC: dValues.rowStride)
-      BLAS.multiply(
+      ProductPrecision.f32.multiply(
         m: count, n: dimension, k: columns, a: gradients, strideA: columns, b: keys.row(firstColumn) + group,
-        strideB: keys.rowStride, beta: 1, c: dQueries.row(firstRow) + own, strideC: dQueries.rowStride)
-      BLAS.multiply(
+        strideB: keys.rowStride, accumulate: true, c: dQueries.row(firstRow) + own,
+        strideC: dQueries.rowStride)
+      ProductPrecision.f32.multiply(
         transposeA: true, m: columns, n: dimension, k: count, a: gradients, strideA: columns,
-        b: queries.row(firstRow) + own, strideB: queries.rowStride, beta: 1,
+        b: queries.row(firstRow) + own, strideB: queries.rowStride, accumulate: true,
         c: dKeys.row(firstColumn) + group,
         strideC: dKeys.rowStride)
     }

@@ -102,11 +102,11 @@ public final class BLASEngine: ComputeEngine {
       let rows = block * tile.rows..<min((block + 1) * tile.rows, x.rows)
       let out = y.columns(columns).rows(rows)
       let outputMajor = weight.layout == .outputMajor
-      BLAS.multiply(
+      precision.multiply(
         transposeB: outputMajor, m: rows.count, n: columns.count, k: weight.inputs, a: x.row(rows.lowerBound),
         strideA: x.rowStride,
         b: weight.values + columns.lowerBound * (outputMajor ? weight.inputs : 1),
-        strideB: outputMajor ? weight.inputs : weight.outputs, beta: epilogue == .add ? 1 : 0, c: out.base,
+        strideB: outputMajor ? weight.inputs : weight.outputs, accumulate: epilogue == .add, c: out.base,
         strideC: out.rowStride)
       finish(out, weight.bias.map { $0 + columns.lowerBound }, epilogue)
     }
@@ -222,11 +222,16 @@ public final class BLASEngine: ComputeEngine {
   ///
   /// A long prompt is cut both ways. GPT-2 124M, 512 tokens, two cores, medians of 40 turns, of the SGEMM limit: tiles of
   /// 512 × 192 76 %, 256 × 192 82 %, 256 × 384 83 %, 128 × 384 78 %. The narrower of the best two shares out better.
-  /// Blocks of rows are of equal height, in whole steps of the GEMM kernel.
+  /// Blocks of rows are of equal height, in whole steps of the GEMM kernel; a narrow matrix has four of them, so that two or four
+  /// threads end together.
   static func tile(rows: Int, outputs: Int) -> (rows: Int, columns: Int) {
     let sixteenth = ((outputs + 15) / 16 + 63) / 64 * 64
-    let blocks = max(1, (rows + 255) / 256)
-    return (max(16, ((rows + blocks - 1) / blocks + 15) / 16 * 16), max(192, sixteenth))
+    let columns = max(192, sixteenth)
+    let bands = (outputs + columns - 1) / columns
+    var blocks = max(1, (rows + 255) / 256)
+    while blocks * bands < 4, rows / (blocks + 1) >= 128 { blocks += 1 }
+    let step = FloatProduct.isPreferred ? FloatProduct.tileRows : 16
+    return (max(16, ((rows + blocks - 1) / blocks + step - 1) / step * step), columns)
   }
 
   /// Rows that are worth a thread's attention: some ten thousand elements.

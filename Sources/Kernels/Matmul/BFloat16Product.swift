@@ -1,44 +1,5 @@
 import CIntrinsics
 
-/// What the operands of a product are rounded to before they are multiplied.
-///
-/// Sums are in single precision.
-public enum ProductPrecision: String, Sendable, CaseIterable {
-  /// Nothing: OpenBLAS computes.
-  case f32
-  /// bfloat16, to nearest: the engine's own products, twice as fast where the CPU multiplies pairs of them.
-  case bf16
-
-  /// C ← op(A)·op(B), or C ← C + op(A)·op(B), for row-major matrices of floats, on the calling thread.
-  ///
-  /// - Parameters:
-  ///   - transposeA: whether A is stored (k, m) instead of (m, k).
-  ///   - transposeB: whether B is stored (n, k) instead of (k, n).
-  ///   - m: rows of C.
-  ///   - n: columns of C.
-  ///   - k: the extent summed over.
-  ///   - a: op(A) is (m, k); rows are `strideA` elements apart.
-  ///   - b: op(B) is (k, n); rows are `strideB` elements apart.
-  ///   - accumulate: whether to add to C instead of replacing it.
-  ///   - c: (m, n); rows are `strideC` elements apart; overlaps neither A nor B.
-  func multiply(
-    transposeA: Bool = false, transposeB: Bool = false, m: Int, n: Int, k: Int, a: UnsafePointer<Float>,
-    strideA: Int, b: UnsafePointer<Float>, strideB: Int, accumulate: Bool, c: UnsafeMutablePointer<Float>,
-    strideC: Int
-  ) {
-    switch self {
-    case .f32:
-      BLAS.multiply(
-        transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a: a, strideA: strideA, b: b,
-        strideB: strideB, beta: accumulate ? 1 : 0, c: c, strideC: strideC)
-    case .bf16:
-      BFloat16Product.multiply(
-        transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a: a, strideA: strideA, b: b,
-        strideB: strideB, accumulate: accumulate, c: c, strideC: strideC)
-    }
-  }
-}
-
 /// Products of floats that are rounded to bfloat16 on the way: a GEMM in the manner of GotoBLAS.
 ///
 /// A stretch of the terms at a time, A is packed in panels of 8 rows and B in tiles of 48 columns, as pairs of terms in words,
@@ -198,7 +159,7 @@ enum BFloat16Product {
     _ a: UnsafePointer<UInt32>, _ b: UnsafePointer<UInt32>, units: Int, into c: UnsafeMutablePointer<Float>,
     stride: Int, rows: Int, columns: Int, accumulate: Bool
   ) {
-    var sums = EightPanelRows()
+    var sums = EightRows<PanelRow>()
     var pairs = a
     var tile = UnsafeRawPointer(b)
     // Safe: both operands have `units` units.
@@ -237,41 +198,8 @@ enum BFloat16Product {
 }
 
 /// The sums of one row of a panel, 48 columns in registers.
-private struct PanelRow {
+private struct PanelRow: RegisterRow {
   var first = FloatVector.zero
   var second = FloatVector.zero
   var third = FloatVector.zero
 }
-
-/// Several rows of a panel: a number of them that the compiler knows, so that each sum is a register of its own.
-private protocol PanelRows {
-  static var count: Int { get }
-  init()
-  mutating func each(from first: Int, _ body: (inout PanelRow, Int) -> Void)
-}
-
-private struct OnePanelRow: PanelRows {
-  private var row = PanelRow()
-
-  @inline(__always) static var count: Int { 1 }
-
-  @inline(__always)
-  mutating func each(from first: Int, _ body: (inout PanelRow, Int) -> Void) { body(&row, first) }
-}
-
-private struct BothPanelRows<First: PanelRows, Second: PanelRows>: PanelRows {
-  private var first = First()
-  private var second = Second()
-
-  @inline(__always) static var count: Int { First.count + Second.count }
-
-  @inline(__always)
-  mutating func each(from start: Int, _ body: (inout PanelRow, Int) -> Void) {
-    first.each(from: start, body)
-    second.each(from: start &+ First.count, body)  // Safe: at most eight.
-  }
-}
-
-private typealias TwoPanelRows = BothPanelRows<OnePanelRow, OnePanelRow>
-private typealias FourPanelRows = BothPanelRows<TwoPanelRows, TwoPanelRows>
-private typealias EightPanelRows = BothPanelRows<FourPanelRows, FourPanelRows>

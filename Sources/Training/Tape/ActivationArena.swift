@@ -23,6 +23,7 @@ final class ActivationArena {
     let born: Int
   }
 
+  private let pool: WorkerPool
   private let base: UnsafeMutablePointer<Float>
   private let byteCount: Int
   private var used = 0
@@ -37,8 +38,10 @@ final class ActivationArena {
 
   /// Reserves addresses.
   ///
+  /// - Parameter pool: who clears memory.
   /// - Throws: `DecoderError.memory` when the system refuses.
-  init() throws {
+  init(pool: WorkerPool) throws {
+    self.pool = pool
     var size = 1 << 40
     #if os(Linux)
       let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
@@ -122,7 +125,7 @@ final class ActivationArena {
     if isWritten || (x.rows * x.columns == piece.count && x.rowStride == x.columns) {
       return (view(x, index, gradient), false)
     }
-    gradient.update(repeating: 0, count: piece.count)
+    pool.run(piece.count, grain: 1 << 15) { (gradient + $0.lowerBound).update(repeating: 0, count: $0.count) }
     return (view(x, index, gradient), true)
   }
 

@@ -124,7 +124,7 @@ final class TapeEngine: ComputeEngine, ActivationStorage, @unchecked Sendable {
     self.adapters = adapters
     self.precision = precision
     engine = BLASEngine(pool: pool, precision: precision)
-    arena = try ActivationArena()
+    arena = try ActivationArena(pool: pool)
   }
 
   /// Forgets everything that was computed.
