@@ -133,5 +133,9 @@ import Testing
     #expect(diagnosis["cpu"]?["offered"]?.array?.isEmpty == false)
     let pinned = try CommandRunner.run(["doctor"], environment: ["OPENBLAS_CORETYPE": "Haswell"])
     #expect(pinned.output.contains("unset OPENBLAS_CORETYPE"))
+    let chosen = try CommandRunner.run(["doctor"], environment: ["INKSTONE_PRODUCTS": "openblas"])
+    #expect(chosen.output.contains("products       openblas"))
+    let unknown = try CommandRunner.run(["doctor"], environment: ["INKSTONE_PRODUCTS": "mkl"])
+    #expect(unknown.output.contains("\"mkl\"") && unknown.output.contains("unset INKSTONE_PRODUCTS"))
   }
 }

@@ -19,8 +19,8 @@ enum FloatProduct {
   private static let depth = 256
   private static let scratch = ScratchMemory()
 
-  /// Whether it takes over from OpenBLAS: where 24 sums of 16 floats, and what is added to them, are registers.
-  static var isPreferred: Bool { ink_has_wide_registers != 0 }
+  /// Whether it takes over from OpenBLAS.
+  static var isPreferred: Bool { MatrixMultiplier.inUse == .own }
 
   /// C ← op(A)·op(B), or C ← C + op(A)·op(B); see `ProductPrecision.multiply`.
   static func multiply(

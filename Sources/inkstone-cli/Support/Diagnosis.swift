@@ -40,6 +40,13 @@ struct Diagnosis {
           problem: "this OpenBLAS was built without threads and locks, so its products run one at a time",
           fix: "install libopenblas0-pthread"))
     }
+    if let name = variables[MatrixMultiplier.variable], MatrixMultiplier(rawValue: name) == nil {
+      let known = MatrixMultiplier.allCases.map(\.rawValue).joined(separator: " or ")
+      warnings.append(
+        Warning(
+          problem: "\(MatrixMultiplier.variable) is \"\(name)\" and not \(known); it changes nothing",
+          fix: "unset \(MatrixMultiplier.variable)"))
+    }
     let unused = features.unused.filter {
       ["fma", "avx2", "avx512f", "avx512vnni", "avx512bf16"].contains($0)
     }
@@ -60,6 +67,7 @@ struct Diagnosis {
       "  built as     \(BLAS.configuration)",
       "  core type    \(BLAS.coreType)",
       "  threads      \(BLAS.parallelism.rawValue); held to one per caller, Inkstone's workers call it side by side",
+      "products       \(MatrixMultiplier.inUse.rawValue); \(MatrixMultiplier.variable)=openblas or own chooses",
       "LAPACK         \(LAPACK.version)",
       "threads        \(threadCount)",
       "CPU            \(features.brand)",
@@ -79,7 +87,7 @@ struct Diagnosis {
         "library": "OpenBLAS", "version": .string(BLAS.version), "configuration": .string(BLAS.configuration),
         "core_type": .string(BLAS.coreType), "parallelism": .string(BLAS.parallelism.rawValue),
       ],
-      "lapack": .string(LAPACK.version),
+      "products": .string(MatrixMultiplier.inUse.rawValue), "lapack": .string(LAPACK.version),
       "threads": .integer(threadCount),
       "cpu": [
         "brand": .string(features.brand), "compiled_in": .array(features.compiledIn.map { .string($0) }),

@@ -1,0 +1,23 @@
+import CIntrinsics
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Who multiplies matrices of floats with many rows.
+public enum MatrixMultiplier: String, Sendable, CaseIterable {
+  /// The engine itself, whose sums stay in 512-bit registers.
+  case own
+  /// OpenBLAS's SGEMM.
+  case openBLAS = "openblas"
+
+  /// The variable that chooses one.
+  public static let variable = "INKSTONE_PRODUCTS"
+
+  /// What `INKSTONE_PRODUCTS` names; else `own` where the build has AVX-512, whose registers the sums need.
+  public static let inUse: MatrixMultiplier =
+    getenv(variable).flatMap { MatrixMultiplier(rawValue: String(cString: $0)) }
+    ?? (ink_has_wide_registers != 0 ? .own : .openBLAS)
+}
