@@ -22,13 +22,6 @@ enum { ink_tile_rows = 6 };
 enum { ink_tile_rows = 2 };
 #endif
 
-/// Whether there are 32 registers of 16 floats.
-#if defined(__AVX512F__)
-enum { ink_has_wide_registers = 1 };
-#else
-enum { ink_has_wide_registers = 0 };
-#endif
-
 /// Whether products of bfloat16 pairs are an instruction of this build.
 #if defined(__AVX512BF16__)
 enum { ink_has_bfloat16_dots = 1 };

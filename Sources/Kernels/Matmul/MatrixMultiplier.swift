@@ -1,5 +1,3 @@
-import CIntrinsics
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Darwin)
@@ -19,5 +17,5 @@ public enum MatrixMultiplier: String, Sendable, CaseIterable {
   /// What `INKSTONE_PRODUCTS` names; else `own` where the build has AVX-512, whose registers the sums need.
   public static let inUse: MatrixMultiplier =
     getenv(variable).flatMap { MatrixMultiplier(rawValue: String(cString: $0)) }
-    ?? (ink_has_wide_registers != 0 ? .own : .openBLAS)
+    ?? (ProcessorFeatures.current.compiledIn.contains("avx512f") ? .own : .openBLAS)
 }
