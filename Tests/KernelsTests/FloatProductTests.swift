@@ -85,11 +85,13 @@ import Testing
   }
 
   @Test func withoutTermsNothingIsAdded() {
-    for accumulate in [false, true] {
-      var c: [Float] = [1, 2, 3, 4]
-      ProductPrecision.f32.multiply(
-        m: 2, n: 2, k: 0, a: [0], strideA: 1, b: [0], strideB: 2, accumulate: accumulate, c: &c, strideC: 2)
-      #expect(c == (accumulate ? [1, 2, 3, 4] : [0, 0, 0, 0]))
+    for precision in ProductPrecision.allCases {
+      for accumulate in [false, true] {
+        var c: [Float] = [1, 2, 3, 4]
+        precision.multiply(
+          m: 2, n: 2, k: 0, a: [0], strideA: 1, b: [0], strideB: 2, accumulate: accumulate, c: &c, strideC: 2)
+        #expect(c == (accumulate ? [1, 2, 3, 4] : [0, 0, 0, 0]))
+      }
     }
   }
 }

@@ -65,3 +65,6 @@ static inline __attribute__((always_inline)) void ink_store16_partial(
 
 /// Asks for a cache line that will be read; any address is allowed.
 static inline __attribute__((always_inline)) void ink_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+
+/// Asks for a cache line that will be read later, into the second cache; any address is allowed.
+static inline __attribute__((always_inline)) void ink_prefetch_later(const void *address) { __builtin_prefetch(address, 0, 2); }

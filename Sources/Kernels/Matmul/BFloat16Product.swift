@@ -17,7 +17,7 @@ enum BFloat16Product {
   private static let depth = 384
   private static let scratch = ScratchMemory()
 
-  /// C ← op(A)·op(B), or C ← C + op(A)·op(B); see `ProductPrecision.multiply`.
+  /// C ← op(A)·op(B), or C ← C + op(A)·op(B); see `ProductPrecision.multiply`, which checks the extents.
   ///
   /// - Accuracy: products are exact, sums follow the terms in pairs; subnormal operands count as 0 where the CPU's
   ///   instruction has it so.
@@ -25,10 +25,6 @@ enum BFloat16Product {
     transposeA: Bool, transposeB: Bool, m: Int, n: Int, k: Int, a: UnsafePointer<Float>, strideA: Int,
     b: UnsafePointer<Float>, strideB: Int, accumulate: Bool, c: UnsafeMutablePointer<Float>, strideC: Int
   ) {
-    guard m > 0, n > 0 else { return }
-    precondition(
-      k > 0 && strideA >= (transposeA ? m : k) && strideB >= (transposeB ? k : n) && strideC >= n,
-      "a product of (\(m), \(k)) and (\(k), \(n)) with strides \(strideA), \(strideB), \(strideC)")
     let panels = (m + panelRows - 1) / panelRows
     let panelWords = panels * panelRows * (depth / 2)
     scratch.withMemory((panelWords + tileColumns * (depth / 2)) * 4) { memory in

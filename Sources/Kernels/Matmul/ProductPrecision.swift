@@ -24,16 +24,20 @@ public enum ProductPrecision: String, Sendable, CaseIterable {
     strideA: Int, b: UnsafePointer<Float>, strideB: Int, accumulate: Bool, c: UnsafeMutablePointer<Float>,
     strideC: Int
   ) {
+    guard m > 0, n > 0 else { return }
+    precondition(
+      strideA >= (transposeA ? m : k) && strideB >= (transposeB ? k : n) && strideC >= n && k >= 0,
+      "a product of (\(m), \(k)) and (\(k), \(n)) with strides \(strideA), \(strideB), \(strideC)")
     switch self {
-    // Without terms C is cleared or stays.
-    case .f32 where FloatProduct.isPreferred && k > 0:
-      FloatProduct.multiply(
-        transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a: a, strideA: strideA, b: b,
-        strideB: strideB, accumulate: accumulate, c: c, strideC: strideC)
-    case .f32:
+    // Without terms C is cleared or stays, which OpenBLAS does.
+    case .f32 where !FloatProduct.isPreferred || k == 0, .bf16 where k == 0:
       BLAS.multiply(
         transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a: a, strideA: strideA, b: b,
         strideB: strideB, beta: accumulate ? 1 : 0, c: c, strideC: strideC)
+    case .f32:
+      FloatProduct.multiply(
+        transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a: a, strideA: strideA, b: b,
+        strideB: strideB, accumulate: accumulate, c: c, strideC: strideC)
     case .bf16:
       BFloat16Product.multiply(
         transposeA: transposeA, transposeB: transposeB, m: m, n: n, k: k, a: a, strideA: strideA, b: b,
