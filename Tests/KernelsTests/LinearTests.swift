@@ -13,8 +13,7 @@ import Testing
       (5, 96, 768), (301, 9, 205),
       // The kernels for a few rows: every number of rows that they take together, sums in several parts, odd ends.
       (2, 261, 1031), (3, 130, 1030), (4, 70, 2051), (6, 301, 515), (8, 99, 1027), (12, 34, 77),
-      (16, 130, 66),
-      (17, 65, 130),
+      (13, 261, 1031), (16, 130, 66), (17, 65, 130), (39, 70, 131), (61, 66, 97), (64, 131, 35), (65, 40, 66),
     ] {
       var random = RandomFloats(seed: rows * 1000 + inputs)
       let stride = outputs + 3

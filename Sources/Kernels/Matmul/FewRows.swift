@@ -3,11 +3,14 @@ import CIntrinsics
 // Products of a few rows with a large matrix: the matrix is read from memory once, and that read is most of the time there
 // is. `Benchmarks/README.md` has the measurements that set the limits.
 
-/// Rows of x up to which the kernels of this file take over from a GEMM.
-func fewRowsLimit(_ layout: LinearWeight.Layout) -> Int {
-  switch layout {
-  case .outputMajor: 16
-  case .inputMajor: 8
+/// Rows of x up to which the kernels of this file take over from a GEMM with operands of some precision.
+///
+/// More of them where sums have 512-bit registers: a matrix that is read where it lies is not packed for few rows.
+func fewRowsLimit(_ layout: LinearWeight.Layout, precision: ProductPrecision) -> Int {
+  let isWide = precision == .f32 && FloatProduct.isPreferred
+  return switch layout {
+  case .outputMajor: isWide ? 64 : 16
+  case .inputMajor: isWide ? 16 : 8
   }
 }
 
