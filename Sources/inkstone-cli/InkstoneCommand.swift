@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Inkstone
 
 /// The program: parses, dispatches, and turns every error into one line and an exit status.
@@ -49,6 +50,15 @@ struct InkstoneCommand: AsyncParsableCommand {
     return words.joined(separator: " ") + hint
   }
 
+  /// Refuses what a variable says and nobody understands: figures would be taken for another product's.
+  private static func checkVariables() throws {
+    let variable = MatrixMultiplier.variable
+    guard let name = ProcessInfo.processInfo.environment[variable], !name.isEmpty,
+      MatrixMultiplier(rawValue: name) == nil
+    else { return }
+    throw ValidationError("\(variable) is \"\(name)\", not \(MatrixMultiplier.names); choose one or unset it")
+  }
+
   static func main() async {
     StandardStreams.ignoreClosedPipes()
     let arguments = ArgumentNormalization.normalize(Array(CommandLine.arguments.dropFirst()))
@@ -56,6 +66,8 @@ struct InkstoneCommand: AsyncParsableCommand {
       // Alone at a terminal, somebody wants to know what to do; in a pipe there is a prompt to come.
       if arguments.isEmpty, StandardStreams.isInputTerminal { return try Welcome.show() }
       var command = try parseAsRoot(arguments)
+      // What is wrong with a variable is for doctor to say.
+      if !(command is DoctorCommand) { try checkVariables() }
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {

@@ -137,5 +137,10 @@ import Testing
     #expect(chosen.output.contains("products       openblas"))
     let unknown = try CommandRunner.run(["doctor"], environment: ["INKSTONE_PRODUCTS": "mkl"])
     #expect(unknown.output.contains("\"mkl\"") && unknown.output.contains("unset INKSTONE_PRODUCTS"))
+    let arguments = ["inspect", "-m", model]
+    let refused = try CommandRunner.run(arguments, environment: ["INKSTONE_PRODUCTS": "mkl"])
+    #expect(refused.status == 2 && refused.output.isEmpty)
+    #expect(refused.errorLine.contains("INKSTONE_PRODUCTS is \"mkl\", not own or openblas"))
+    #expect(try CommandRunner.run(arguments, environment: ["INKSTONE_PRODUCTS": ""]).status == 0)
   }
 }

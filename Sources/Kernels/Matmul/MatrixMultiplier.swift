@@ -14,6 +14,9 @@ public enum MatrixMultiplier: String, Sendable, CaseIterable {
   /// The variable that chooses one.
   public static let variable = "INKSTONE_PRODUCTS"
 
+  /// What it can be, in words.
+  public static var names: String { allCases.map(\.rawValue).joined(separator: " or ") }
+
   /// What `INKSTONE_PRODUCTS` names; else `own` where the build has AVX-512, whose registers the sums need.
   public static let inUse: MatrixMultiplier =
     getenv(variable).flatMap { MatrixMultiplier(rawValue: String(cString: $0)) }

@@ -40,11 +40,12 @@ struct Diagnosis {
           problem: "this OpenBLAS was built without threads and locks, so its products run one at a time",
           fix: "install libopenblas0-pthread"))
     }
-    if let name = variables[MatrixMultiplier.variable], MatrixMultiplier(rawValue: name) == nil {
-      let known = MatrixMultiplier.allCases.map(\.rawValue).joined(separator: " or ")
+    if let name = variables[MatrixMultiplier.variable], !name.isEmpty, MatrixMultiplier(rawValue: name) == nil
+    {
       warnings.append(
         Warning(
-          problem: "\(MatrixMultiplier.variable) is \"\(name)\" and not \(known); it changes nothing",
+          problem: "\(MatrixMultiplier.variable) is \"\(name)\", not \(MatrixMultiplier.names); "
+            + "the other commands refuse it",
           fix: "unset \(MatrixMultiplier.variable)"))
     }
     let unused = features.unused.filter {
