@@ -128,7 +128,7 @@ import _TestSupport
         try Decoder.load(from: folder.path, threadCount: 3)
       } throws: { error in
         "\(error)".contains("model.safetensors") && "\(error)".contains(name)
-          && "\(error)".contains("\(element)")
+          && "\(error)".contains(" at element \(element);")
       }
     }
   }

@@ -38,7 +38,8 @@ struct ProductTiling {
     let wanted = packsBoth ? min(8, max(millions(12), min(4, millions(1)))) : min(8, millions(1))
     if precision == .f32, rows * columns < wanted {
       // The cut that packs the least: the columns of one operand for each block of rows and, in OpenBLAS, the rows of the other
-      // for each block of columns. nanoGPT's recipe for a CPU takes 5 % less time than with halves of whatever is longer.
+      // for each block of columns. With the forward cut nanoGPT's recipe for a CPU takes some 4 % less time than with halves of
+      // whatever is longer.
       let (fewestRows, fewestColumns) = (rows, columns)
       var least = Int.max
       for down in fewestRows...max(fewestRows, wanted) {
@@ -51,15 +52,16 @@ struct ProductTiling {
         let packed = (packsBoth ? m * across : 0) + n * down
         if packed < least { (least, rows, columns) = (packed, down, across) }
       }
-    }
-    while precision != .f32, rows * columns < wanted {
-      let (height, width) = ((m + rows - 1) / rows, (n + columns - 1) / columns)
-      if width >= height, width > 64 {
-        columns *= 2
-      } else if height > 32 {
-        rows *= 2
-      } else {
-        break
+    } else {
+      while rows * columns < wanted {
+        let (height, width) = ((m + rows - 1) / rows, (n + columns - 1) / columns)
+        if width >= height, width > 64 {
+          columns *= 2
+        } else if height > 32 {
+          rows *= 2
+        } else {
+          break
+        }
       }
     }
     rowBlocks = rows
