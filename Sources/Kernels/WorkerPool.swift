@@ -34,6 +34,7 @@ public final class WorkerPool: Sendable {
   /// - Precondition: `threadCount ≥ 1`.
   public init(threadCount: Int) {
     precondition(threadCount >= 1, "a pool of \(threadCount) threads")
+    BLAS.endThreadsOfItsOwn()
     let operation = SharedOperation()
     var threads: [Thread] = []
     for _ in 1..<threadCount {

@@ -60,6 +60,7 @@ struct InkstoneCommand: AsyncParsableCommand {
   }
 
   static func main() async {
+    BLAS.endThreadsOfItsOwn()
     StandardStreams.ignoreClosedPipes()
     let arguments = ArgumentNormalization.normalize(Array(CommandLine.arguments.dropFirst()))
     do {

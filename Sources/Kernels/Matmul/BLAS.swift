@@ -38,9 +38,20 @@ public enum BLAS {
 
   /// Takes the library's threads away from it, once per process.
   private static let singleThreaded: Bool = {
-    openblas_set_num_threads(1)
+    endThreads()
     return openblas_get_parallel() != 0
   }()
+
+  /// Ends the library's threads, as the first pool of threads does.
+  ///
+  /// It starts them as it is loaded, and they look for work for some 60 ms: on two cores, half of what a model is loaded with.
+  public static func endThreadsOfItsOwn() { _ = singleThreaded }
+
+  private static func endThreads() {
+    // In this order: to set their number starts them.
+    openblas_set_num_threads(1)
+    if parallelism == .pthreads { ink_end_blas_threads() }
+  }
 
   private static let serialLock = Mutex(())
 
@@ -60,7 +71,7 @@ public enum BLAS {
     _ = singleThreaded
     openblas_set_num_threads(Int32(count))
     body()
-    openblas_set_num_threads(1)
+    endThreads()
   }
 
   /// C ← α·op(A)·op(B) + β·C for row-major matrices, on the calling thread.
