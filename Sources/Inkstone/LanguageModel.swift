@@ -48,12 +48,14 @@ public struct LanguageModel: Sendable {
     if adapter == nil, let base = try LowRankAdapter.baseModel(of: folder) {
       return try load(from: base, adapter: folder, engine: engine, format: format)
     }
+    let vocabulary = [adapter, folder].compactMap { $0 }.first { Tokenizer.exists(in: $0) }
+    // Weights wait for memory and disk, a vocabulary of 150,000 tokens for a core.
+    let tokenizer = Meanwhile { try vocabulary.map { try Tokenizer.load(from: $0) } }
     let decoder = try Decoder.load(
       from: folder, adapter: adapter, format: format, threadCount: engine.threadCount)
-    let vocabulary = [adapter, folder].compactMap { $0 }.first { Tokenizer.exists(in: $0) }
     let settings = adapter.flatMap { fileExists($0 + "/generation_config.json") ? $0 : nil } ?? folder
     return LanguageModel(
-      folder: folder, decoder: decoder, tokenizer: try vocabulary.map { try Tokenizer.load(from: $0) },
+      folder: folder, decoder: decoder, tokenizer: try tokenizer.value(),
       generationConfiguration: try generationConfiguration(in: settings, decoder: decoder.configuration),
       chatTemplates: try adapter.flatMap { try ChatTemplateSet.load(from: $0) }
         ?? ChatTemplateSet.load(from: folder),
