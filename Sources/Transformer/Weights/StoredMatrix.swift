@@ -32,7 +32,8 @@ protocol StoredMatrix: Sendable {
   /// - Throws: an error that tells of the first NaN or ∞.
   func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)?
   /// Gives the memory behind rows that have been read back to the system.
-  func release(rows: Range<Int>)
+  /// - Parameter margin: bytes before and behind them that are given back too; what is read there again comes back.
+  func release(rows: Range<Int>, margin: Int)
 }
 
 extension StoredMatrix {
@@ -43,8 +44,17 @@ extension StoredMatrix {
   func isFinite(row: Int) -> Bool { true }
   func throwNonFinite() throws {}
   func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
-  func release(rows: Range<Int>) {}
+  func release(rows: Range<Int>, margin: Int) {}
+
+  /// Gives the memory behind rows that have been read back.
+  func release(rows: Range<Int>) { release(rows: rows, margin: 0) }
+
+  /// Gives the memory behind all rows back, which have been read, and what the system mapped beside them.
+  func release() { release(rows: 0..<rows, margin: largePage) }
 }
+
+/// A large page: touching a byte may map as much of a file.
+private let largePage = 1 << 21
 
 /// A tensor of a file, or a part of one.
 struct RecordMatrix: StoredMatrix {
@@ -115,12 +125,12 @@ struct RecordMatrix: StoredMatrix {
     return (floats + firstRow * columns, record.file)
   }
 
-  func release(rows: Range<Int>) {
+  func release(rows: Range<Int>, margin: Int) {
     let places = rows.map(place)
     guard let first = places.min(), let last = places.max() else { return }
     let rowBytes = columns / type.elementsPerBlock * type.bytesPerBlock
     let start = record.byteRange.lowerBound
-    record.file.dontNeed(start + first * rowBytes..<start + (last + 1) * rowBytes)
+    record.file.dontNeed(start + first * rowBytes - margin..<start + (last + 1) * rowBytes + margin)
   }
 }
 

@@ -98,7 +98,7 @@ extension WeightLoader {
           inputs: inputs, as: span.type, into: target)
       }
     }
-    for matrix in matrices { matrix.release(rows: 0..<matrix.rows) }
+    for matrix in matrices { matrix.release() }
     // Only where bfloat16 was asked for are activations rounded to it: what a file holds is computed with in full.
     return PackedWeight(parts, roundsActivations: format == .packed(.bf16))
   }

@@ -49,7 +49,13 @@ struct WeightLoader {
     return try table.assemble(
       owners: { owners },
       pointer: { parameter in
-        let (values, owner) = try elements(of: parameter, pool: pool)
+        var (values, owner) = try elements(of: parameter, pool: pool)
+        // A vector between packed matrices would keep a large page of what was read of them.
+        if format != .float32, parameter.count <= 16_384, owner is MappedFile {
+          let copy = FloatBuffer(count: parameter.count)
+          copy.elements.baseAddress!.update(from: values, count: parameter.count)
+          (values, owner) = (UnsafePointer(copy.elements.baseAddress!), copy)
+        }
         owners.append(owner)
         return values
       },
@@ -153,7 +159,7 @@ struct WeightLoader {
         }
       }
       // What has been copied need not stay in memory twice.
-      if let matrix = try source.matrix(of: piece.tensor) { matrix.release(rows: 0..<matrix.rows) }
+      if let matrix = try source.matrix(of: piece.tensor) { matrix.release() }
     }
   }
 
