@@ -1,3 +1,5 @@
+import CIntrinsics
+
 /// The matrix of a linear map in a compact type, laid out for the products of this engine.
 ///
 /// Outputs stand in tiles of 32. A tile is one stream of units, each the blocks of its 32 outputs over the same inputs: first
@@ -92,6 +94,7 @@ public final class PackedMatrix: @unchecked Sendable {
 
   /// Arranges the rows of one tile.
   private func interleave(_ rows: UnsafeRawPointer, rowBytes: Int, into tile: UnsafeMutableRawPointer) {
+    guard type.isQuantized else { return interleaveHalves(rows, rowBytes: rowBytes, into: tile) }
     let width = PackedMatrix.tileOutputs
     let unitBytes = type.bytesPerUnit
     let blockBytes = rowBytes / units
@@ -123,8 +126,7 @@ public final class PackedMatrix: @unchecked Sendable {
           target.storeBytes(of: value, toByteOffset: offset + lane, as: UInt8.self)
         }
         switch type {
-        case .f16: half(0, 0)
-        case .bf16: words(0, 0, 1)
+        case .f16, .bf16: break
         case .q8_0:
           half(0, 0)
           words(2, 64, 8, flip: 0x8080_8080)
@@ -192,6 +194,50 @@ public final class PackedMatrix: @unchecked Sendable {
               pairs |= (four >> UInt32(group / 2 % 4 * 2) & 0x0303_0303) << UInt32(step * 2)
             }
             word(pairs, target + 256)
+          }
+        }
+      }
+    }
+  }
+
+  /// The same for 16-bit types: pairs of inputs are words, of which eight of each output are turned at a time.
+  private func interleaveHalves(_ rows: UnsafeRawPointer, rowBytes: Int, into tile: UnsafeMutableRawPointer) {
+    typealias Lanes = SIMD16<UInt32>
+    let unitBytes = type.bytesPerUnit
+    let count = (rowBytes + 3) / 4
+    withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 64) { square in
+      let square = square.baseAddress!
+      for first in stride(from: 0, to: count, by: 8) {
+        // The end of a row may be half a word.
+        let bytes = min(32, rowBytes - first * 4)
+        func words(_ lane: Int) -> SIMD8<UInt32> {
+          let source = rows + lane * rowBytes + first * 4
+          if bytes == 32 { return source.loadUnaligned(as: SIMD8<UInt32>.self) }
+          var some = SIMD8<UInt32>.zero
+          withUnsafeMutableBytes(of: &some) { $0.baseAddress!.copyMemory(from: source, byteCount: bytes) }
+          return some
+        }
+        for lane in 0..<16 {
+          // Whole registers: a load has to wait for what two stores put together.
+          let row = Lanes(lowHalf: words(lane), highHalf: words(lane + 16))
+          square.storeBytes(of: row, toByteOffset: lane * 64, as: Lanes.self)
+        }
+        ink_transpose_words16(square)
+        for word in 0..<min(8, count - first) {
+          for half in 0..<2 {
+            let lanes = square.load(fromByteOffset: (half * 8 + word) * 64, as: Lanes.self)
+            if type == .bf16 {
+              tile.storeBytes(of: lanes, toByteOffset: (first + word) * unitBytes + half * 64, as: Lanes.self)
+              continue
+            }
+            let unit = (first + word) * 2
+            let place = unit * unitBytes + half * 32
+            tile.storeBytes(
+              of: SIMD16<UInt16>(truncatingIfNeeded: lanes), toByteOffset: place, as: SIMD16<UInt16>.self)
+            guard unit + 1 < units else { continue }
+            tile.storeBytes(
+              of: SIMD16<UInt16>(truncatingIfNeeded: lanes &>> 16), toByteOffset: place + unitBytes,
+              as: SIMD16<UInt16>.self)
           }
         }
       }
