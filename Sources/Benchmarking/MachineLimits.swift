@@ -60,8 +60,6 @@ public final class MachineLimits {
     BLAS.withOwnThreads(pool.threadCount) {
       samples = slice(lasting: duration) { multiply(rows: 0..<size) }
     }
-    // They spin for some 2²⁶ cycles before they sleep; nothing that follows should pay for it.
-    usleep(60_000)
     return rate(2 * Double(size * size * size), samples)
   }
 

@@ -51,6 +51,8 @@ public struct LanguageModel: Sendable {
     let vocabulary = [adapter, folder].compactMap { $0 }.first { Tokenizer.exists(in: $0) }
     // Weights wait for memory and disk, a vocabulary of 150,000 tokens for a core.
     let tokenizer = Meanwhile { try vocabulary.map { try Tokenizer.load(from: $0) } }
+    // An error may end the process, which is not to happen below a thread that still reads.
+    defer { _ = try? tokenizer.value() }
     let decoder = try Decoder.load(
       from: folder, adapter: adapter, format: format, threadCount: engine.threadCount)
     let settings = adapter.flatMap { fileExists($0 + "/generation_config.json") ? $0 : nil } ?? folder

@@ -18,9 +18,10 @@ final class Meanwhile<Value: Sendable>: Sendable {
     thread.start()
   }
 
-  /// Waits for the value, or throws what the work threw; to be called once.
+  /// Waits for the value, or throws what the work threw.
   func value() throws -> Value {
     isDone.wait()
+    isDone.signal()
     return try result.withLock { $0! }.get()
   }
 }
