@@ -63,8 +63,5 @@ static inline __attribute__((always_inline)) void ink_store16_partial(
 #endif
 }
 
-/// Asks for a cache line that will be read; any address is allowed.
-static inline __attribute__((always_inline)) void ink_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
-
-/// Asks for a cache line that will be read later, into the second cache; any address is allowed.
-static inline __attribute__((always_inline)) void ink_prefetch_later(const void *address) { __builtin_prefetch(address, 0, 2); }
+/// Asks for a cache line that will be read, into the second cache; any address is allowed.
+static inline __attribute__((always_inline)) void ink_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }

@@ -166,7 +166,7 @@ private struct LinesOfRows {
     while next < end {
       // Safe: asking for what is not there does nothing.
       let (row, line) = (next >> shift, next & ((1 << shift) &- 1))
-      ink_prefetch_later(base + (row &* stride &+ line &* 16))
+      ink_prefetch(base + (row &* stride &+ line &* 16))
       next &+= 1
     }
   }
