@@ -1,5 +1,6 @@
-import Kernels
 import Testing
+
+@testable import Kernels
 
 @Suite struct LinearTests {
   /// Both engines against sums in Double; n·2⁻²⁴ times the sum of magnitudes bounds a float sum of n terms.
@@ -96,6 +97,38 @@ import Testing
         return y
       }
       #expect(results.allSatisfy { $0 == results[0] }, "\(rows)×\(inputs)×\(outputs)")
+    }
+  }
+
+  /// What the kernels for a few rows make of a row is what they make of it alone.
+  @Test(arguments: [LinearWeight.Layout.outputMajor, .inputMajor])
+  func rowsChangeNoBitOfEachOther(layout: LinearWeight.Layout) {
+    var random = RandomFloats(seed: 6)
+    let limit = fewRowsLimit(layout, precision: .f32)
+    for rows in [2, 3, 4, 5, 7, 8, 13, 16, 39, 64] where rows <= limit {
+      let (inputs, outputs) = (261, 1031)
+      let x = random.floats(rows * inputs)
+      let w = random.floats(inputs * outputs)
+      func product(_ range: Range<Int>) -> [Float] {
+        var y = [Float](repeating: 0, count: range.count * outputs)
+        y.withUnsafeMutableBufferPointer { y in
+          x.withUnsafeBufferPointer { x in
+            w.withUnsafeBufferPointer { w in
+              BLASEngine(threadCount: 2).linear(
+                MatrixView(x.baseAddress! + range.lowerBound * inputs, rows: range.count, columns: inputs),
+                LinearWeight(values: w.baseAddress!, inputs: inputs, outputs: outputs, layout: layout),
+                into: MutableMatrixView(y.baseAddress!, rows: range.count, columns: outputs), epilogue: .store
+              )
+            }
+          }
+        }
+        return y
+      }
+      let together = product(0..<rows)
+      for row in 0..<rows {
+        #expect(
+          Array(together[row * outputs..<(row + 1) * outputs]) == product(row..<row + 1), "\(row) of \(rows)")
+      }
     }
   }
 }

@@ -159,7 +159,7 @@ struct WeightLoader {
         }
       }
       // What has been copied need not stay in memory twice.
-      if let matrix = try source.matrix(of: piece.tensor) { matrix.release() }
+      if let matrix = try source.matrix(of: piece.tensor) { matrix.release(rows: 0..<matrix.rows) }
     }
   }
 
