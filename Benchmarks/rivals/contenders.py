@@ -36,6 +36,8 @@ class Contender:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(threads))
         self.greeting = self._answer()
+        if "warning" in self.greeting:
+            print(f"{name}: {self.greeting['warning']}", file=sys.stderr, flush=True)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request, after a short pause; raises `Unavailable` for an error."""

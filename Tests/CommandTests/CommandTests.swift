@@ -133,6 +133,12 @@ import Testing
     #expect(diagnosis["cpu"]?["offered"]?.array?.isEmpty == false)
     let pinned = try CommandRunner.run(["doctor"], environment: ["OPENBLAS_CORETYPE": "Haswell"])
     #expect(pinned.output.contains("unset OPENBLAS_CORETYPE"))
+    let unknownCPU = try CommandRunner.run(["doctor"], environment: ["OPENBLAS_CORETYPE": "Prescott"])
+    #expect(
+      unknownCPU.output.contains("core type    Prescott")
+        && unknownCPU.output.contains("unset OPENBLAS_CORETYPE"))
+    let without = try CommandRunner.run(["doctor", "--json"], environment: ["INKSTONE_AMX": "0"])
+    #expect(without.output.contains("\"amx\"") && !without.output.contains("\"amx\":true"))
     let chosen = try CommandRunner.run(["doctor"], environment: ["INKSTONE_PRODUCTS": "openblas"])
     #expect(chosen.output.contains("products       openblas"))
     let unknown = try CommandRunner.run(["doctor"], environment: ["INKSTONE_PRODUCTS": "mkl"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import os
+import sys
 import time
 
 import llama_cpp
@@ -13,11 +15,13 @@ from protocol import Answer, Request, memory, serve, timed, tokens
 class Session:
     """A model with one context."""
 
-    def __init__(self, path: str, threads: int, context: int, rows: int) -> None:
+    def __init__(self, path: str, threads: int, context: int, rows: int, repacks: bool = True) -> None:
         llama_cpp.llama_backend_init()
         self._silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(self._silence, ctypes.c_void_p(0))
-        self.model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
+        options = llama_cpp.llama_model_default_params()
+        options.use_extra_bufts = repacks
+        self.model = llama_cpp.llama_model_load_from_file(path.encode(), options)
         if not self.model:
             raise SystemExit(f"{path}: llama.cpp cannot load this file")
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
@@ -97,6 +101,16 @@ class Session:
         return answer
 
 
+def survives(path: str, threads: int) -> bool:
+    """Whether a prompt goes through: on CPUs with AMX the kernels for its repacked weights die of an illegal instruction."""
+    child = os.fork()
+    if child == 0:
+        session = Session(path, threads, 128, 1)
+        session.append(tokens(64, session.vocabulary))
+        os._exit(0)
+    return not os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
@@ -116,15 +130,19 @@ def main() -> None:
 
     greeting: Answer = {"engine": "llama.cpp", "version": llama_cpp.__version__,
                         "system": llama_cpp.llama_print_system_info().decode()}  # fmt: skip
+    repacks = survives(arguments.model, arguments.threads)
+    if not repacks:
+        greeting["warning"] = "its repacked weights crash on this CPU; measured without them"
+        print(f"{arguments.model}: {greeting['warning']}", file=sys.stderr, flush=True)
     if arguments.first_token:
         before, start = memory("VmRSS"), time.perf_counter()
-        session = Session(arguments.model, arguments.threads, arguments.context, 1)
+        session = Session(arguments.model, arguments.threads, arguments.context, 1, repacks)
         session.append(tokens(3, session.vocabulary))
         # The interpreter and its imports are no part of llama.cpp.
         greeting |= {"seconds": time.perf_counter() - start, "bytes": memory("VmHWM") - before}
         serve(greeting, {})
         return
-    session = Session(arguments.model, arguments.threads, arguments.context, arguments.rows)
+    session = Session(arguments.model, arguments.threads, arguments.context, arguments.rows, repacks)
     serve(greeting, {"prompt": session.prompt, "decode": session.decode})
 
 

@@ -1,5 +1,6 @@
 #pragma once
 #include "Affinity.h"
+#include "MatrixRegisters.h"
 #include "Processor.h"
 #include "Products.h"
 #include "Rename.h"

@@ -12,6 +12,10 @@ package func linearBackwardInput(
   precision: ProductPrecision = .f32, pool: WorkerPool
 ) {
   checkExtents(dY, weight.inputs, weight.outputs, dX.readOnly)
+  if precision == .bf16, AMX.isInUse, dY.rows > 0 {
+    return AMXProduct.multiply(
+      AMXOperand(rowsOf: dY), AMXOperand(inputsOf: weight), accumulate: accumulate, into: dX, pool: pool)
+  }
   let tiling = ProductTiling(m: dX.rows, n: dX.columns, k: dY.columns, precision: precision)
   let outputMajor = weight.layout == .outputMajor
   pool.run(tiling.count) { task in
@@ -43,6 +47,11 @@ package func linearBackwardWeight(
   // The rows of dW are columns of one operand, its columns those of the other.
   let (first, second) = layout == .outputMajor ? (dY, x) : (x, dY)
   guard dY.rows > 0 else { return }
+  if precision == .bf16, AMX.isInUse {
+    return AMXProduct.multiply(
+      AMXOperand(columnsOf: first), AMXOperand(columnsOf: second), accumulate: true,
+      into: MutableMatrixView(dWeight, rows: first.columns, columns: second.columns), pool: pool)
+  }
   let tiling = ProductTiling(m: first.columns, n: second.columns, k: dY.rows, precision: precision)
   pool.run(tiling.count) { task in
     let (rows, columns) = tiling.tile(task)

@@ -116,6 +116,14 @@ public final class BLASEngine: ComputeEngine {
   private func linearRounded(
     _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
   ) {
+    if AMX.isInUse {
+      return AMXProduct.multiply(
+        AMXOperand(rowsOf: x), AMXOperand(outputsOf: weight), accumulate: epilogue == .add, into: y,
+        pool: pool
+      ) { rows, columns in
+        finish(y.columns(columns).rows(rows), weight.bias.map { $0 + columns.lowerBound }, epilogue)
+      }
+    }
     let tiling = ProductTiling(m: x.rows, n: weight.outputs, k: weight.inputs, precision: precision)
     let outputMajor = weight.layout == .outputMajor
     pool.run(tiling.count) { task in

@@ -27,6 +27,15 @@ public enum BLAS {
   /// The kernels in use, chosen for the CPU at load or pinned by `OPENBLAS_CORETYPE`.
   public static var coreType: String { String(cString: openblas_get_corename()) }
 
+  /// Bits of the vectors of the kernels in use on x86-64; a library that does not know the CPU falls back to kernels of 128.
+  public static var vectorBits: Int {
+    switch coreType.lowercased() {
+    case "skylakex", "cooperlake", "sapphirerapids": 512
+    case "haswell", "zen", "sandybridge", "bulldozer", "piledriver", "steamroller", "excavator": 256
+    default: 128
+    }
+  }
+
   /// How the library was built.
   public static var parallelism: Parallelism {
     switch openblas_get_parallel() {

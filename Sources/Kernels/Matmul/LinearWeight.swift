@@ -50,6 +50,13 @@ public struct LinearWeight: @unchecked Sendable {
     return layout
   }
 
+  /// The same with its extents.
+  var matrix: MatrixView {
+    layout == .outputMajor
+      ? MatrixView(values, rows: outputs, columns: inputs)
+      : MatrixView(values, rows: inputs, columns: outputs)
+  }
+
   /// Describes a map in memory.
   /// - Precondition: both extents are positive.
   public init(

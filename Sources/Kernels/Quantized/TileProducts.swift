@@ -85,6 +85,86 @@ func multiplyTile<Rows: TileRows>(
   rows.store(to: y, stride: stride, columns: columns, accumulate: accumulate)
 }
 
+/// The same as AMX adds them up, to the last bit: of 32 terms those in even and those in odd places apart, then both together, then
+/// that to the sum so far.
+///
+/// - Parameters:
+///   - x: (Rows.count, inputs), numbers of bfloat16.
+///   - y: (Rows.count, 1 … 32).
+/// - SeeAlso: Intel 64 and IA-32 Architectures Software Developer's Manual, TDPBF16PS
+@inline(__always)
+func multiplyTile<Rows: RegisterRows>(
+  _ rowsType: Rows.Type, tile: UnsafeRawPointer, units: Int, chains x: MatrixView, into y: MutableMatrixView,
+  accumulate: Bool
+) where Rows.Row == ChainRow {
+  var rows = Rows()
+  if accumulate {
+    rows.each(from: 0) { row, index in
+      row.sums0 = FloatVector(at: y.row(index), count: min(y.columns, 16))
+      if y.columns > 16 { row.sums1 = FloatVector(at: y.row(index) + 16, count: y.columns - 16) }
+    }
+  }
+  let inputs = x.columns
+  let sixteen = ByteVector(repeating: 65_536)
+  let upper = ByteVector(repeating: 0xFFFF_0000)
+  var source = tile
+  // Safe: within the tile and the rows.
+  for start in stride(from: 0, to: inputs, by: 32) {
+    rows.each(from: 0) { row, _ in row.begin() }
+    let end = min(start &+ 32, inputs)
+    var input = start
+    while input < end {
+      let first = source.load(as: ByteVector.self)
+      let second = source.load(fromByteOffset: 64, as: ByteVector.self)
+      let even0 = unsafeBitCast(first &* sixteen, to: FloatVector.self)
+      let even1 = unsafeBitCast(second &* sixteen, to: FloatVector.self)
+      rows.each(from: 0) { row, index in
+        let value = FloatVector(repeating: x.base[index &* x.rowStride &+ input])
+        row.even0 = multiplyAdd(even0, value, row.even0)
+        row.even1 = multiplyAdd(even1, value, row.even1)
+      }
+      if input &+ 1 < end {
+        let odd0 = unsafeBitCast(first & upper, to: FloatVector.self)
+        let odd1 = unsafeBitCast(second & upper, to: FloatVector.self)
+        rows.each(from: 0) { row, index in
+          let value = FloatVector(repeating: x.base[index &* x.rowStride &+ input &+ 1])
+          row.odd0 = multiplyAdd(odd0, value, row.odd0)
+          row.odd1 = multiplyAdd(odd1, value, row.odd1)
+        }
+      }
+      source += 128
+      input &+= 2
+    }
+    rows.each(from: 0) { row, _ in row.end() }
+  }
+  rows.each(from: 0) { row, index in
+    row.sums0.store(to: y.row(index), count: min(y.columns, 16))
+    if y.columns > 16 { row.sums1.store(to: y.row(index) + 16, count: y.columns - 16) }
+  }
+}
+
+/// What one row keeps in registers of 32 terms.
+struct ChainRow: RegisterRow {
+  var even0 = FloatVector.zero
+  var even1 = FloatVector.zero
+  var odd0 = FloatVector.zero
+  var odd1 = FloatVector.zero
+  /// Sums so far.
+  var sums0 = FloatVector.zero
+  var sums1 = FloatVector.zero
+
+  @inline(__always) init() {}
+
+  @inline(__always)
+  mutating func begin() { (even0, even1, odd0, odd1) = (.zero, .zero, .zero, .zero) }
+
+  @inline(__always)
+  mutating func end() {
+    sums0 += even0 + odd0
+    sums1 += even1 + odd1
+  }
+}
+
 /// The products of some rows of floats with one tile of 16-bit floats, each widened first: exact but for the sums.
 ///
 /// - Parameter x: (rows, inputs), rows `xStride` apart.

@@ -12,9 +12,9 @@ struct DoctorCommand: ParsableCommand {
         inkstone doctor --json
 
       Keys of --json: "version"; "blas" with "library", "version",
-      "configuration", "core_type", "parallelism"; "lapack"; "threads"; "cpu"
-      with "brand", "compiled_in", "offered"; "environment"; "warnings", each
-      with "problem" and "fix". The exit status is 0 with and without warnings.
+      "configuration", "core_type", "parallelism"; "products"; "amx";
+      "lapack"; "threads"; "cpu" with "brand", "compiled_in", "offered";
+      "environment"; "warnings", each with "problem" and "fix". The exit status is 0 with and without warnings.
       """)
 
   @OptionGroup var engine: EngineOptions

@@ -21,12 +21,22 @@ struct Diagnosis {
       .sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
 
     var warnings: [Warning] = []
-    if let core = variables["OPENBLAS_CORETYPE"], !core.isEmpty {
+    let pinned = variables["OPENBLAS_CORETYPE"] ?? ""
+    if !pinned.isEmpty, BLAS.vectorBits < 512 {
       warnings.append(
         Warning(
-          problem: "OPENBLAS_CORETYPE pins OpenBLAS to \(core) kernels (in use: \(BLAS.coreType)); "
+          problem: "OPENBLAS_CORETYPE pins OpenBLAS to \(pinned) kernels (in use: \(BLAS.coreType)); "
             + "the ones it would choose for this CPU may be twice as fast",
           fix: "unset OPENBLAS_CORETYPE"))
+    }
+    if pinned.isEmpty, features.offered.contains("avx2"), BLAS.vectorBits < 256 {
+      warnings.append(
+        Warning(
+          problem:
+            "this OpenBLAS does not know the CPU: its \(BLAS.coreType) kernels are up to ten times slower than "
+            + "they could be, and so is the limit that bench compares with",
+          fix: "set OPENBLAS_CORETYPE=\(features.offered.contains("avx512f") ? "SkylakeX" : "Haswell"), "
+            + "or install a newer OpenBLAS"))
     }
     if let size = variables["OPENBLAS_L2_SIZE"], !size.isEmpty {
       warnings.append(
@@ -49,7 +59,7 @@ struct Diagnosis {
           fix: "unset \(MatrixMultiplier.variable)"))
     }
     let unused = features.unused.filter {
-      ["fma", "avx2", "avx512f", "avx512vnni", "avx512bf16"].contains($0)
+      ["fma", "avx2", "avx512f", "avx512vnni", "avx512bf16", "amx-bf16"].contains($0)
     }
     if !unused.isEmpty {
       warnings.append(
@@ -58,7 +68,20 @@ struct Diagnosis {
             + (unused.contains("fma") ? "; without fma the kernels run several times slower" : ""),
           fix: "rebuild with make build (or swift build -c release -Xcc -march=native)"))
     }
+    if !AMX.isOffered, features.compiledIn.contains("amx-bf16") {
+      warnings.append(
+        Warning(
+          problem:
+            "the system does not give this process the registers of AMX, which prompts in bf16 and 8 bits would use",
+          fix: "run it on Linux 5.16 or later, where nothing forbids arch_prctl"))
+    }
     self.warnings = warnings
+  }
+
+  private var amx: String {
+    AMX.isInUse
+      ? "in use for bf16 and integers; \(AMX.variable)=0 does without"
+      : AMX.isOffered ? "not in use: \(AMX.variable)=0" : "none"
   }
 
   var text: String {
@@ -69,6 +92,7 @@ struct Diagnosis {
       "  core type    \(BLAS.coreType)",
       "  threads      \(BLAS.parallelism.rawValue); held to one per caller, Inkstone's workers call it side by side",
       "products       \(MatrixMultiplier.inUse.rawValue); \(MatrixMultiplier.variable)=openblas or own chooses",
+      "  AMX          \(amx)",
       "LAPACK         \(LAPACK.version)",
       "threads        \(threadCount)",
       "CPU            \(features.brand)",
@@ -88,7 +112,8 @@ struct Diagnosis {
         "library": "OpenBLAS", "version": .string(BLAS.version), "configuration": .string(BLAS.configuration),
         "core_type": .string(BLAS.coreType), "parallelism": .string(BLAS.parallelism.rawValue),
       ],
-      "products": .string(MatrixMultiplier.inUse.rawValue), "lapack": .string(LAPACK.version),
+      "products": .string(MatrixMultiplier.inUse.rawValue), "amx": .bool(AMX.isInUse),
+      "lapack": .string(LAPACK.version),
       "threads": .integer(threadCount),
       "cpu": [
         "brand": .string(features.brand), "compiled_in": .array(features.compiledIn.map { .string($0) }),
