@@ -13,7 +13,7 @@ public struct MachineDescription: Sendable {
   public let processor: String
   /// Vector instructions that the build uses.
   public let instructionSets: [String]
-  /// The library and its version, and whether the engine's own products of floats take its place.
+  /// The library and its version, and what takes its place.
   public let blas: String
   /// OpenBLAS's kernels in use.
   public let coreType: String
@@ -35,7 +35,10 @@ public struct MachineDescription: Sendable {
     let features = ProcessorFeatures.current
     processor = features.brand.isEmpty ? "unknown" : features.brand
     instructionSets = features.compiledIn
-    blas = "OpenBLAS \(BLAS.version)" + (MatrixMultiplier.inUse == .own ? " and own products" : "")
+    blas =
+      "OpenBLAS \(BLAS.version)" + (MatrixMultiplier.inUse == .own ? " and own products" : "")
+      + (AMX.isInUse ? ", AMX" : "")
+      + (LimitProduct.isBLAS ? "" : "; the limit is of own products too, as OpenBLAS does not know the CPU")
     coreType = BLAS.coreType
     self.environment = environment.filter { $0.key.hasPrefix("OPENBLAS_") }.sorted { $0.key < $1.key }.map {
       ($0.key, $0.value)

@@ -85,7 +85,9 @@ private func run(
 }
 
 @Suite struct PackedLinearTests {
-  static let shapes = [(1, 256, 1), (1, 512, 33), (2, 256, 31), (5, 768, 65), (6, 256, 32), (13, 512, 100)]
+  static let shapes = [
+    (1, 256, 1), (1, 512, 33), (2, 256, 31), (5, 768, 65), (6, 256, 32), (13, 512, 100), (45, 512, 70),
+  ]
 
   @Test(arguments: WeightType.allCases)
   func readsBackWhatTheFileHolds(type: WeightType) throws {

@@ -75,23 +75,10 @@ func packedProduct(
   case .q5_K: quantized(FormatQ5_K.self)
   case .q6_K: quantized(FormatQ6_K.self)
   case .bf16 where roundsActivations && AMX.isInUse:
-    guard x.rows <= chainRowsPerPass else {
-      return AMXProduct.multiply(
-        AMXOperand(rowsOf: x), AMXPackedOperand(matrix: matrix), accumulate: accumulate, into: y,
-        pool: pool
-      ) { rows, columns in finish(y.columns(columns).rows(rows), columns.lowerBound) }
-    }
-    scratch.withMemory(x.rows * matrix.inputs * 4) { memory in
-      let rounded = memory.bindMemory(to: UInt32.self, capacity: x.rows * matrix.inputs)
-      for row in 0..<x.rows {
-        for input in 0..<x.columns {
-          rounded[row * x.columns + input] = roundedToBFloat16(x.row(row)[input]) &<< 16
-        }
-      }
-      let floats = MatrixView(
-        UnsafeRawPointer(rounded).assumingMemoryBound(to: Float.self), rows: x.rows, columns: x.columns)
-      share { tile, _ in multiplyChains(matrix, tile: tile, x: floats, into: y, accumulate: accumulate) }
-    }
+    AMXProduct.multiply(
+      AMXOperand(rowsOf: x), AMXPackedOperand(matrix: matrix), accumulate: accumulate, into: y,
+      pool: pool
+    ) { rows, columns in finish(y.columns(columns).rows(rows), columns.lowerBound) }
   case .bf16 where roundsActivations && ink_has_bfloat16_dots != 0:
     scratch.withMemory(x.rows * matrix.units * 4) { memory in
       let pairs = memory.bindMemory(to: UInt32.self, capacity: x.rows * matrix.units)
@@ -110,9 +97,6 @@ func packedProduct(
     }
   }
 }
-
-/// The most rows whose chains registers hold.
-private let chainRowsPerPass = 4
 
 /// The most rows that go together.
 private let rowsPerPass = Int(ink_tile_rows)
@@ -172,27 +156,6 @@ private func multiplyBFloat16(
   }
 }
 
-/// The few rows for which AMX is too much, with the sums that it would make.
-private func multiplyChains(
-  _ matrix: PackedMatrix, tile: Int, x: MatrixView, into y: MutableMatrixView, accumulate: Bool
-) {
-  let column = tile * PackedMatrix.tileOutputs
-  let columns = min(PackedMatrix.tileOutputs, matrix.outputs - column)
-  let target = y.columns(column..<column + columns)
-  @inline(__always)
-  func pass<Rows: RegisterRows>(_ type: Rows.Type) where Rows.Row == ChainRow {
-    multiplyTile(
-      type, tile: UnsafeRawPointer(matrix.bytes + tile * matrix.tileBytes), units: matrix.units, chains: x,
-      into: target, accumulate: accumulate)
-  }
-  switch x.rows {
-  case 1: pass(OneRow.self)
-  case 2: pass(TwoRows.self)
-  case 3: pass(BothRows<TwoRows, OneRow>.self)
-  default: pass(FourRows.self)
-  }
-}
-
 private func multiplyWidened(
   _ matrix: PackedMatrix, tile: Int, x: MatrixView, rows: Range<Int>, into y: MutableMatrixView,
   accumulate: Bool
@@ -224,16 +187,12 @@ private func multiplyWidened(
 /// Rounds a row to bfloat16, ties to even, two to a word; an odd row ends with a zero.
 private func roundToBFloat16(_ x: UnsafePointer<Float>, count: Int, into pairs: UnsafeMutablePointer<UInt32>)
 {
-  for pair in 0..<count / 2 {
-    pairs[pair] = roundedToBFloat16(x[2 &* pair]) | roundedToBFloat16(x[2 &* pair &+ 1]) &<< 16
+  @inline(__always)
+  func rounded(_ value: Float) -> UInt32 {
+    let bits = value.bitPattern
+    // Safe: a pattern that is not NaN is at most that of −∞ and carries nowhere. NaN stays NaN: its quiet bit is set.
+    return value == value ? (bits &+ (0x7FFF &+ (bits &>> 16 & 1))) &>> 16 : bits &>> 16 | 0x40
   }
-  if count & 1 == 1 { pairs[count / 2] = roundedToBFloat16(x[count &- 1]) }
-}
-
-/// The bits of the nearest bfloat16, ties to even.
-@inline(__always)
-private func roundedToBFloat16(_ value: Float) -> UInt32 {
-  let bits = value.bitPattern
-  // Safe: a pattern that is not NaN is at most that of −∞ and carries nowhere. NaN stays NaN: its quiet bit is set.
-  return value == value ? (bits &+ (0x7FFF &+ (bits &>> 16 & 1))) &>> 16 : bits &>> 16 | 0x40
+  for pair in 0..<count / 2 { pairs[pair] = rounded(x[2 &* pair]) | rounded(x[2 &* pair &+ 1]) &<< 16 }
+  if count & 1 == 1 { pairs[count / 2] = rounded(x[count &- 1]) }
 }

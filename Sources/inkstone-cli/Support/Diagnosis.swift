@@ -34,7 +34,7 @@ struct Diagnosis {
         Warning(
           problem:
             "this OpenBLAS does not know the CPU: its \(BLAS.coreType) kernels are up to ten times slower than "
-            + "they could be, and so is the limit that bench compares with",
+            + "they could be",
           fix: "set OPENBLAS_CORETYPE=\(features.offered.contains("avx512f") ? "SkylakeX" : "Haswell"), "
             + "or install a newer OpenBLAS"))
     }

@@ -94,8 +94,9 @@ enum AMXProduct {
     }
   }
 
-  /// How many tasks share the columns: some for each thread, but wide enough for the panels, which each of them reads, to be read
-  /// seldom. No sum depends on it.
+  /// How many tasks share the columns.
+  ///
+  /// Some for each thread, but wide enough for the panels, which each of them reads, to be read seldom. No sum depends on it.
   private static func bandCount(columns: Int, threadCount: Int) -> Int {
     let most = max(1, columns / 64)
     let wanted = columns / (4 * threadCount) >= 192 ? 4 * threadCount : 2 * threadCount
