@@ -23,8 +23,13 @@ func multiplyTile<Format: QuantizedFormat, Rows: TileRows>(
   var scales = UnsafePointer(x.scales + first &* blocks)
   var sums = UnsafePointer(x.weightedSums + first &* blocks)
   var unit = tile
+  // A single row: the matrix is read once.
+  let ahead = Rows.count == 1 ? WeightsAhead.distance : 0
   // Safe: all products and sums of indices stay within the buffers of `x` and the tile.
   for _ in 0..<units {
+    if ahead > 0 {
+      for line in Swift.stride(from: 0, to: Format.unitBytes, by: 64) { ink_prefetch(unit + (ahead &+ line)) }
+    }
     for group in 0..<Format.groupsPerUnit {
       rows.each(from: 0) { row, index in
         row.integers0 = SIMD16(repeating: starts[index &* rowGroups])
@@ -72,8 +77,13 @@ func multiplyTile<Rows: TileRows>(
   into y: UnsafeMutablePointer<Float>, stride: Int, columns: Int, accumulate: Bool
 ) {
   var rows = Rows()
+  let ahead = Rows.count == 1 ? WeightsAhead.distance : 0
   for unit in 0..<units {
     let source = tile + unit &* 128  // Safe: within the tile.
+    if ahead > 0 {
+      ink_prefetch(source + ahead)
+      ink_prefetch(source + (ahead &+ 64))
+    }
     let first = source.load(as: ByteVector.self)
     let second = source.load(fromByteOffset: 64, as: ByteVector.self)
     rows.each(from: 0) { row, index in
@@ -95,6 +105,7 @@ func multiplyTile<Rows: TileRows>(
   xStride: Int, into y: UnsafeMutablePointer<Float>, stride: Int, columns: Int, accumulate: Bool
 ) {
   var rows = Rows()
+  let ahead = Rows.count == 1 ? WeightsAhead.distance : 0
   @inline(__always)
   func step(_ input: Int, _ first: FloatVector, _ second: FloatVector) {
     rows.each(from: 0) { row, index in
@@ -108,6 +119,10 @@ func multiplyTile<Rows: TileRows>(
     let upper = ByteVector(repeating: 0xFFFF_0000)
     for input in Swift.stride(from: 0, to: inputs, by: 2) {
       let source = tile + input &* 64
+      if ahead > 0 {
+        ink_prefetch(source + ahead)
+        ink_prefetch(source + (ahead &+ 64))
+      }
       let first = source.load(as: ByteVector.self)
       let second = source.load(fromByteOffset: 64, as: ByteVector.self)
       let sixteen = ByteVector(repeating: 65_536)
@@ -123,6 +138,7 @@ func multiplyTile<Rows: TileRows>(
   } else {
     for input in 0..<inputs {
       let source = tile + input &* 64
+      if ahead > 0 { ink_prefetch(source + ahead) }
       step(input, ink_halves_to_float16(source), ink_halves_to_float16(source + 32))
     }
   }

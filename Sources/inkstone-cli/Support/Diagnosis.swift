@@ -33,7 +33,7 @@ struct Diagnosis {
       warnings.append(
         Warning(
           problem:
-            "this OpenBLAS does not know the CPU: its \(BLAS.coreType) kernels are up to ten times slower than "
+            "this OpenBLAS does not know the CPU: its \(BLAS.coreType) kernels are several times slower than "
             + "they could be",
           fix: "set OPENBLAS_CORETYPE=\(features.offered.contains("avx512f") ? "SkylakeX" : "Haswell"), "
             + "or install a newer OpenBLAS"))

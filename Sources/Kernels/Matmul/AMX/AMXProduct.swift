@@ -81,7 +81,7 @@ enum AMXProduct {
                       into: c.row(row) + column, stride: c.rowStride,
                       rows: min(height, rows.upperBound - row),
                       columns: min(height, columns.upperBound - column), accumulate: accumulate || part > 0,
-                      sums: sums)
+                      ahead: count == 1 && tile.isInPlace ? WeightsAhead.distance : 0, sums: sums)
                   }
                 }
               }
@@ -107,10 +107,12 @@ enum AMXProduct {
   /// A panel by a tile.
   ///
   /// - Parameters:
+  ///   - ahead: how far ahead in the tile to ask for what comes, or 0.
   ///   - sums: 1024 floats for a block that C does not hold whole.
   private static func multiplyBlock(
     _ left: UnsafeRawPointer, _ right: AMXTile, steps: Int, into c: UnsafeMutablePointer<Float>,
-    stride: Int, rows: Int, columns: Int, accumulate: Bool, sums: UnsafeMutablePointer<Float>
+    stride: Int, rows: Int, columns: Int, accumulate: Bool, ahead: Int,
+    sums: UnsafeMutablePointer<Float>
   ) {
     let isWhole = columns == 32 && (rows == 32 || rows == 16)
     let (target, width) = isWhole ? (c, stride) : (sums, 32)
@@ -124,6 +126,9 @@ enum AMXProduct {
       var b = right.base
       // Safe: both operands have as many steps.
       for _ in 0..<steps {
+        if ahead > 0 {
+          for line in 0..<AMXOperand.stepBytes / 64 { ink_prefetch(b + (ahead &+ line &* 64)) }
+        }
         ink_multiply_squares_bfloat16(a, b, right.pairStride, both)
         a += AMXOperand.stepBytes
         b += AMXOperand.stepBytes
@@ -142,6 +147,9 @@ struct AMXTile {
   let base: UnsafeRawPointer
   /// Bytes from a pair of terms to the next: 64 where the squares follow each other, 128 where they lie side by side.
   let pairStride: Int
+
+  /// Whether they are read where they lie in memory.
+  var isInPlace: Bool { pairStride != 64 }
 }
 
 /// What stands on the right of a product.
