@@ -52,8 +52,12 @@ struct InkstoneCommand: AsyncParsableCommand {
 
   /// Refuses what a variable says and nobody understands: figures would be taken for another product's.
   private static func checkVariables() throws {
+    let variables = ProcessInfo.processInfo.environment
+    if let value = variables[AMX.variable], !["", "0", "1"].contains(value) {
+      throw ValidationError("\(AMX.variable) is \"\(value)\", not 0 or 1; choose one or unset it")
+    }
     let variable = MatrixMultiplier.variable
-    guard let name = ProcessInfo.processInfo.environment[variable], !name.isEmpty,
+    guard let name = variables[variable], !name.isEmpty,
       MatrixMultiplier(rawValue: name) == nil
     else { return }
     throw ValidationError("\(variable) is \"\(name)\", not \(MatrixMultiplier.names); choose one or unset it")

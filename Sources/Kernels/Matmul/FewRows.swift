@@ -16,8 +16,8 @@ func fewRowsLimit(_ layout: LinearWeight.Layout, precision: ProductPrecision) ->
 
 /// How far ahead a single row asks for weights.
 ///
-/// What Intel's CPUs fetch by themselves ends with a page; asking two pages ahead makes a token of an Emerald Rapids Xeon 1.2 times as
-/// fast. AMD's go on by themselves, and asking holds that up (`Benchmarks/README.md`).
+/// Two pages ahead: an Emerald Rapids Xeon then generates 1.2 to 1.3 times as fast. A Zen 4 EPYC lost by asking
+/// (`Benchmarks/README.md`).
 enum WeightsAhead {
   /// Bytes from the weights in hand to those that are asked for, or 0.
   static let distance = ProcessorFeatures.current.brand.contains("Intel") ? 8192 : 0
@@ -107,10 +107,8 @@ private func dots(
   while row < rows.upperBound {
     switch rows.upperBound - row {
     case 1:
-      let sum =
-        x.rows == 1 && WeightsAhead.distance > 0
-        ? dotAskingAhead(x.row(row), w, count: x.columns) : dot(x.row(row), w, count: x.columns)
-      put(sum, y.row(row) + output, accumulate)
+      let ahead = x.rows == 1 ? WeightsAhead.distance : 0
+      put(dot(x.row(row), w, count: x.columns, ahead: ahead), y.row(row) + output, accumulate)
       return
     case 2:
       let (a, b) = dot(x.row(row), x.row(row + 1), w, count: x.columns)
@@ -142,29 +140,12 @@ private func sum(_ x: FloatVector) -> Float {
 
 /// Σ x[i]·w[i], added up in the order in which `dots4x4` adds: how rows and outputs are grouped changes no bit.
 @inline(__always)
-private func dot(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, count: Int) -> Float {
+private func dot(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, count: Int, ahead: Int) -> Float {
   var s = FloatVector.zero
   let whole = count & ~15
   var index = 0
   while index < whole {
-    s = multiplyAdd(FloatVector(at: x + index), FloatVector(at: w + index), s)
-    index &+= 16  // Safe: at most `count`.
-  }
-  if whole < count {
-    let rest = count - whole
-    s = multiplyAdd(FloatVector(at: x + whole, count: rest), FloatVector(at: w + whole, count: rest), s)
-  }
-  return sum(s)
-}
-
-/// The same, asking for what comes later.
-private func dotAskingAhead(_ x: UnsafePointer<Float>, _ w: UnsafePointer<Float>, count: Int) -> Float {
-  let distance = WeightsAhead.distance
-  let whole = count & ~15
-  var s = FloatVector.zero
-  var index = 0
-  while index < whole {
-    ink_prefetch(UnsafeRawPointer(w + index) + distance)
+    if ahead > 0 { ink_prefetch(UnsafeRawPointer(w + index) + ahead) }
     s = multiplyAdd(FloatVector(at: x + index), FloatVector(at: w + index), s)
     index &+= 16  // Safe: at most `count`.
   }
