@@ -32,6 +32,7 @@ from typing import Any
 
 from contenders import WORKERS, Bench, Contender, Unavailable, environment
 from report import chart, markdown
+from workers.protocol import evict
 
 GPT2, QWEN2 = "gpt2-124m", "qwen2-0.5b"
 SHAKESPEARE = "layers=4,heads=4,channels=128,vocabulary=65,context=64"
@@ -441,9 +442,12 @@ def start(run: Run) -> None:
             sizes: tuple[list[int], list[int]] = ([], [])
             for number in range(1 if run.quick else 5):
                 for is_ours in (True, False) if number % 2 == 0 else (False, True):
-                    if where == "from disk":
-                        evict(path)
-                    seconds, size = (start_ours if is_ours else start_llama_cpp)(bench, path, flags)
+                    from_disk = where == "from disk"
+                    seconds, size = (
+                        start_ours(bench, path, flags, from_disk)
+                        if is_ours
+                        else start_llama_cpp(bench, path, from_disk)
+                    )
                     samples = ours if is_ours else theirs
                     samples.tokens.append(1)
                     samples.seconds.append(seconds)
@@ -459,15 +463,10 @@ def start(run: Run) -> None:
                 run.record("start", memory, own, "weights + 15 % + 64 MB", bound, Floor(1))
 
 
-def evict(path: Path) -> None:
-    """Drops a file from the page cache."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def start_ours(bench: Bench, path: Path, flags: list[str]) -> tuple[float, int]:
+def start_ours(bench: Bench, path: Path, flags: list[str], from_disk: bool) -> tuple[float, int]:
     """Seconds from the start of a process to the token that it writes, and the most memory it held."""
+    if from_disk:
+        evict(str(path))
     command = [bench.program, "generate", "-m", str(path), "--prompt-ids", "1,2,3", "-n", "1", "--json", "-q", "-t",
                str(bench.threads), *flags]  # fmt: skip
     begin = time.perf_counter()
@@ -483,11 +482,10 @@ def start_ours(bench: Bench, path: Path, flags: list[str]) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * 1024
 
 
-def start_llama_cpp(bench: Bench, path: Path, flags: list[str]) -> tuple[float, int]:
+def start_llama_cpp(bench: Bench, path: Path, from_disk: bool) -> tuple[float, int]:
     """The same of llama.cpp, without Python and its imports."""
-    del flags
     command = [sys.executable, str(WORKERS / "llama_cpp_worker.py"), "--model", str(path), "--threads",
-               str(bench.threads), "--first-token"]  # fmt: skip
+               str(bench.threads), "--first-token", *(["--from-disk"] if from_disk else [])]  # fmt: skip
     contender = Contender("llama.cpp", command, bench.threads, bench.log)
     contender.close()
     return contender.greeting["seconds"], contender.greeting["bytes"]

@@ -107,9 +107,7 @@ extension TensorRecord {
     let blockLength = type.elementsPerBlock
     let source = base + range.lowerBound / blockLength * type.bytesPerBlock
     if blockLength == 1 { return !hasNonFinite(source, count: range.count) }
-    return (0..<range.count / blockLength).allSatisfy {
-      BlockDecoding.isSurelyFinite(type, source + $0 * type.bytesPerBlock)
-    }
+    return BlockDecoding.areSurelyFinite(type, source, blocks: range.count / blockLength)
   }
 
   /// Refuses a tensor that holds NaN or ∞.
@@ -130,7 +128,7 @@ extension TensorRecord {
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: blockLength) { elements in
       for block in 0..<elementCount / blockLength {
         let source = base + block * type.bytesPerBlock
-        if BlockDecoding.isSurelyFinite(type, source) { continue }
+        if BlockDecoding.areSurelyFinite(type, source, blocks: 1) { continue }
         BlockDecoding.decode(type, source, into: elements.baseAddress!, blocks: 1)
         if let index = elements.firstIndex(where: { !$0.isFinite }) { return block * blockLength + index }
       }

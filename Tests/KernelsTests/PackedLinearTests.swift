@@ -1,8 +1,9 @@
 import CIntrinsics
-import Kernels
+import Synchronization
 import Testing
 
 @testable import Checkpoints
+@testable import Kernels
 
 extension WeightType {
   var tensorType: TensorType {
@@ -58,6 +59,19 @@ private struct StoredMatrix {
     }
   }
 
+  /// The same, packed at its second product.
+  func deferred(release: @escaping @Sendable (Range<Int>) -> Void = { _ in }) -> PackedMatrix {
+    let rowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
+    return PackedMatrix(
+      type: type, outputs: outputs, inputs: inputs,
+      rows: { [bytes] range, target in
+        bytes.withUnsafeBytes {
+          target.copyMemory(
+            from: $0.baseAddress! + range.lowerBound * rowBytes, byteCount: range.count * rowBytes)
+        }
+      }, release: release)
+  }
+
   func packed(threads: Int = 2) throws -> PackedMatrix {
     let rowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
     return try PackedMatrix(
@@ -88,6 +102,70 @@ private func run(
   static let shapes = [
     (1, 256, 1), (1, 512, 33), (2, 256, 31), (5, 768, 65), (6, 256, 32), (13, 512, 100), (45, 512, 70),
   ]
+
+  /// Before it is packed, while it is, and after.
+  @Test(arguments: WeightType.allCases)
+  func deferredMatrixGivesTheSameBits(type: WeightType) throws {
+    for (rows, inputs, outputs) in [(1, 256, 70), (2, 512, 32), (7, 256, 33), (64, 512, 97)] {
+      let stored = StoredMatrix(type, outputs: outputs, inputs: inputs, seed: rows + outputs)
+      var random = RandomFloats(seed: rows)
+      let x = GuardedMatrix(&random, rows: rows, columns: inputs)
+      for rounds in [false, true] {
+        let expected = run(
+          BLASEngine(threadCount: 2), x, PackedWeight([try stored.packed()], roundsActivations: rounds))
+        let released = Mutex<[Range<Int>]>([])
+        let deferred = stored.deferred { range in released.withLock { $0.append(range) } }
+        for use in 0..<3 {
+          var row = [Float](repeating: .nan, count: inputs)
+          deferred.copyRow(outputs - 1, into: &row)
+          #expect(row == Array(stored.values.suffix(inputs)), "\(type) before use \(use)")
+          // Matrix registers read a matrix in another order than it is packed.
+          let packsAtOnce = type == .bf16 && rounds && AMX.isInUse
+          #expect(deferred.isPacked == (use > 1 || packsAtOnce && use > 0), "\(type) before use \(use)")
+          let y = run(
+            BLASEngine(threadCount: 2), x, PackedWeight([deferred], roundsActivations: rounds))
+          #expect(y.isIntact)
+          let isSame = (0..<rows).allSatisfy { y.row($0) == expected.row($0) }
+          #expect(isSame, "\(type) \(rows)×\(inputs)×\(outputs), use \(use)")
+        }
+        #expect(released.withLock { $0.last } == 0..<outputs)
+      }
+    }
+  }
+
+  /// More rows than go through scratch once: it is packed first.
+  @Test func manyRowsPackAtOnce() throws {
+    let stored = StoredMatrix(.q8_0, outputs: 40, inputs: 64, seed: 1)
+    var random = RandomFloats(seed: 2)
+    let x = GuardedMatrix(&random, rows: 600, columns: 64)
+    let deferred = stored.deferred()
+    let y = run(BLASEngine(threadCount: 2), x, PackedWeight([deferred]))
+    #expect(deferred.isPacked)
+    let expected = run(BLASEngine(threadCount: 1), x, PackedWeight([try stored.packed()]))
+    let isSame = (0..<600).allSatisfy { y.row($0) == expected.row($0) }
+    #expect(isSame)
+  }
+
+  /// Engines that share a matrix find it in any state.
+  @Test func severalThreadsUseADeferredMatrix() async throws {
+    let stored = StoredMatrix(.q4_K, outputs: 100, inputs: 256, seed: 5)
+    var random = RandomFloats(seed: 6)
+    let values = random.floats(3 * 256)
+    func product(_ matrix: PackedMatrix) -> [[Float]] {
+      let x = GuardedMatrix(rows: 3, columns: 256) { values[$0 * 256 + $1] }
+      let y = run(BLASEngine(threadCount: 2), x, PackedWeight([matrix]))
+      return (0..<3).map { y.row($0) }
+    }
+    let expected = product(try stored.packed())
+    for _ in 0..<20 {
+      let deferred = stored.deferred()
+      await withTaskGroup(of: Bool.self) { group in
+        for _ in 0..<4 { group.addTask { product(deferred) == expected && product(deferred) == expected } }
+        for await isSame in group { #expect(isSame) }
+      }
+      #expect(deferred.isPacked)
+    }
+  }
 
   @Test(arguments: WeightType.allCases)
   func readsBackWhatTheFileHolds(type: WeightType) throws {

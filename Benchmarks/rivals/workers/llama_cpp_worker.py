@@ -9,7 +9,7 @@ import sys
 import time
 
 import llama_cpp
-from protocol import Answer, Request, memory, serve, timed, tokens
+from protocol import Answer, Request, evict, memory, serve, timed, tokens
 
 
 class Session:
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--first-token", action="store_true", help="say how long the first token took, and end")
+    parser.add_argument("--from-disk", action="store_true", help="drop the file from the page cache before that")
     parser.add_argument("--quantize", metavar="OUTPUT", help="write the model as Q4_K_M, and end")
     arguments = parser.parse_args()
 
@@ -135,6 +136,8 @@ def main() -> None:
         greeting["warning"] = "its repacked weights crash on this CPU; measured without them"
         print(f"{arguments.model}: {greeting['warning']}", file=sys.stderr, flush=True)
     if arguments.first_token:
+        if arguments.from_disk:  # here, for the trial has read it
+            evict(arguments.model)
         before, start = memory("VmRSS"), time.perf_counter()
         session = Session(arguments.model, arguments.threads, arguments.context, 1, repacks)
         session.append(tokens(3, session.vocabulary))

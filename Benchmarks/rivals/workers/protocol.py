@@ -48,6 +48,13 @@ def memory(field: str) -> int:
     raise KeyError(field)
 
 
+def evict(path: str) -> None:
+    """Drops a file from the page cache."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def serve(greeting: Answer, operations: dict[str, Callable[[Request], Answer]]) -> None:
     """Answers until standard input ends."""
     # What libraries print must not end up between the answers.

@@ -182,6 +182,66 @@ INK_INLINE ink_word16 ink_round_32_to_bfloat16(const float *source) {
 #endif
 }
 
+// Words of sixteen rows, four to a register of rows i, i + 4, i + 8 and i + 12, arranged so that each register holds one word of
+// all rows.
+#define INK_INTERLEAVE_4(r, out)                                                                         \
+  do {                                                                                                   \
+    const ink_word16 a = __builtin_shufflevector(r[0], r[1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25,   \
+                                                 12, 28, 13, 29);                                        \
+    const ink_word16 b = __builtin_shufflevector(r[0], r[1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, \
+                                                 14, 30, 15, 31);                                        \
+    const ink_word16 c = __builtin_shufflevector(r[2], r[3], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25,   \
+                                                 12, 28, 13, 29);                                        \
+    const ink_word16 d = __builtin_shufflevector(r[2], r[3], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, \
+                                                 14, 30, 15, 31);                                        \
+    out[0] = __builtin_shufflevector(a, c, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);    \
+    out[1] = __builtin_shufflevector(a, c, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);  \
+    out[2] = __builtin_shufflevector(b, d, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);    \
+    out[3] = __builtin_shufflevector(b, d, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);  \
+  } while (0)
+
+/// Four words of rows i, i + 4, i + 8 and i + 12.
+INK_INLINE ink_word16 ink_four_words_of_four_rows(const void *rows, ptrdiff_t stride) {
+  ink_word16 words;
+  for (int i = 0; i < 4; i++) memcpy((char *)&words + 16 * i, (const char *)rows + 4 * i * stride, 16);
+  return words;
+}
+
+/// Arranges four words of each of sixteen rows: word w of row i becomes word i of line w; lines are 128 bytes apart.
+///
+/// - Parameter stride: bytes from a row to the next.
+INK_INLINE void ink_interleave_4_words(const void *rows, ptrdiff_t stride, void *target) {
+  ink_word16 r[4], out[4];
+  for (int i = 0; i < 4; i++) r[i] = ink_four_words_of_four_rows((const char *)rows + i * stride, stride);
+  INK_INTERLEAVE_4(r, out);
+  for (int i = 0; i < 4; i++) memcpy((char *)target + 128 * i, &out[i], 64);
+}
+
+/// The same of eight words, with some of their bits flipped.
+INK_INLINE void ink_interleave_8_words(const void *rows, ptrdiff_t stride, void *target, uint32_t flip) {
+  for (int half = 0; half < 2; half++) {
+    const char *source = (const char *)rows + 16 * half;
+    ink_word16 r[4], out[4];
+    for (int i = 0; i < 4; i++) r[i] = ink_four_words_of_four_rows(source + i * stride, stride) ^ flip;
+    INK_INTERLEAVE_4(r, out);
+    for (int i = 0; i < 4; i++) memcpy((char *)target + 512 * half + 128 * i, &out[i], 64);
+  }
+}
+
+/// The same of four words that hold the low or high halves of 32 bytes: those of the first sixteen low, the others high.
+///
+/// - Parameter shift: 0 for the low halves, 4 for the high ones.
+INK_INLINE void ink_interleave_nibbles(const void *rows, ptrdiff_t stride, void *target, uint32_t shift) {
+  ink_word16 r[4], out[4];
+  for (int i = 0; i < 4; i++) {
+    const char *source = (const char *)rows + i * stride;
+    r[i] = (ink_four_words_of_four_rows(source, stride) >> shift & 0x0F0F0F0Fu)
+           | (ink_four_words_of_four_rows(source + 16, stride) >> shift & 0x0F0F0F0Fu) << 4;
+  }
+  INK_INTERLEAVE_4(r, out);
+  for (int i = 0; i < 4; i++) memcpy((char *)target + 128 * i, &out[i], 64);
+}
+
 /// Transposes sixteen rows of sixteen words in place: `words` is (16, 16), contiguous.
 INK_INLINE void ink_transpose_words16(void *words) {
   ink_word16 r[16], t[16];

@@ -44,24 +44,32 @@ enum BlockDecoding {
     }
   }
 
-  /// Whether every element of a block is finite, told from its scales alone where they decide it.
+  /// Whether every element of some blocks is finite, told from their scales alone where they decide it.
   ///
   /// A scale of binary16 times the integers of any type is far below the largest `Float`; NaN or ∞ in a scale or a
   /// minimum makes every element one. Only a power of two beyond 2^124 times a table value of 12 can overflow.
-  static func isSurelyFinite(_ type: TensorType, _ block: UnsafeRawPointer) -> Bool {
-    func isFinite(_ offset: Int) -> Bool {
-      UInt16(littleEndian: block.loadUnaligned(fromByteOffset: offset, as: UInt16.self)) & 0x7C00 != 0x7C00
+  static func areSurelyFinite(_ type: TensorType, _ source: UnsafeRawPointer, blocks: Int) -> Bool {
+    let size = type.bytesPerBlock
+    func areFinite(_ offset: Int) -> Bool {
+      var seen: UInt16 = 0
+      var place = source + offset
+      // A loop without branches; the carry tells of an exponent that is all ones.
+      for _ in 0..<blocks {
+        seen |= (UInt16(littleEndian: place.loadUnaligned(as: UInt16.self)) & 0x7FFF) &+ 0x0400
+        place += size
+      }
+      return seen & 0x8000 == 0
     }
     switch type {
-    case .q4_1, .q5_1, .q4_k, .q5_k: return isFinite(0) && isFinite(2)
-    case .q2_k: return isFinite(80) && isFinite(82)
-    case .q3_k: return isFinite(108)
-    case .q6_k: return isFinite(208)
-    case .tq1_0: return isFinite(52)
-    case .tq2_0: return isFinite(64)
-    case .mxfp4: return byte(block, 0) < 251
+    case .q4_1, .q5_1, .q4_k, .q5_k: return areFinite(0) && areFinite(2)
+    case .q2_k: return areFinite(80) && areFinite(82)
+    case .q3_k: return areFinite(108)
+    case .q6_k: return areFinite(208)
+    case .tq1_0: return areFinite(52)
+    case .tq2_0: return areFinite(64)
+    case .mxfp4: return (0..<blocks).allSatisfy { byte(source + $0 * size, 0) < 251 }
     case .nvfp4: return true
-    default: return isFinite(0)
+    default: return areFinite(0)
     }
   }
 

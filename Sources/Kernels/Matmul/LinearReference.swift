@@ -9,6 +9,8 @@
 func linearReference(_ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, accumulate: Bool) {
   if case .packed(let packed) = weight.storage {
     var values = [Float](repeating: 0, count: weight.inputs)
+    // Reading single rows of what is not packed takes as long as packing their tiles.
+    for part in packed.parts { part.packNow() }
     for output in 0..<weight.outputs {
       packed.copyRow(output, into: &values)
       for row in 0..<x.rows {

@@ -19,12 +19,22 @@ func packedProduct(
     "(\(x.rows), \(x.columns)) × (\(matrix.inputs), \(matrix.outputs)) into (\(y.rows), \(y.columns))")
   guard x.rows > 0 else { return }
 
-  /// Cuts the outputs into bands of tiles and the rows into blocks, and runs `body(tile, rows)`.
-  func share(rowBlock: Int = 252, _ body: (Int, Range<Int>) -> Void) {
-    func run(_ tiles: Range<Int>, _ rows: Range<Int>) {
-      for tile in tiles { body(tile, rows) }
-      let width = PackedMatrix.tileOutputs
-      let columns = tiles.lowerBound * width..<min(tiles.upperBound * width, matrix.outputs)
+  /// Cuts the outputs into bands of tiles and the rows into blocks, and runs `body(source, columns, rows)` for each tile.
+  func share(rowBlock: Int = 252, _ body: (UnsafeRawPointer, Range<Int>, Range<Int>) -> Void) {
+    let tiles = matrix.tiles(streams: x.rows <= rowBlock, pool: pool)
+    // Threads that count references to one object wait for each other: tiles in place are reached without it.
+    let (base, tileBytes, outputs) = (tiles.base, matrix.tileBytes, matrix.outputs)
+    let width = PackedMatrix.tileOutputs
+    func run(_ range: Range<Int>, _ rows: Range<Int>) {
+      func columns(_ tile: Int) -> Range<Int> { tile * width..<min((tile + 1) * width, outputs) }
+      if let base {
+        for tile in range { body(base + tile * tileBytes, columns(tile), rows) }
+      } else {
+        scratch.withMemory(tiles.scratchByteCount) { memory in
+          for tile in range { body(tiles.pack(tile, into: memory), columns(tile), rows) }
+        }
+      }
+      let columns = range.lowerBound * width..<min(range.upperBound * width, outputs)
       finish(y.columns(columns).rows(rows), columns.lowerBound)
     }
     // Reading the matrix is the work.
@@ -55,14 +65,16 @@ func packedProduct(
         }
       }
       if usesAMX {
-        return share(rowBlock: 512) { tile, range in
+        return share(rowBlock: 512) { tile, columns, range in
           panels.multiply(
-            format, matrix, tile: tile, rows: range, into: y, accumulate: accumulate, scratch: scratch)
+            format, tile: tile, rows: range, into: y.columns(columns), accumulate: accumulate,
+            scratch: scratch)
         }
       }
-      share { tile, range in
+      share { tile, columns, range in
         multiplyQuantized(
-          format, matrix, tile: tile, x: rows, rows: range, into: y, accumulate: accumulate)
+          format, tile: tile, units: matrix.units, x: rows, rows: range, into: y.columns(columns),
+          accumulate: accumulate)
       }
     }
   }
@@ -76,7 +88,9 @@ func packedProduct(
   case .q6_K: quantized(FormatQ6_K.self)
   case .bf16 where roundsActivations && AMX.isInUse:
     AMXProduct.multiply(
-      AMXOperand(rowsOf: x), AMXPackedOperand(matrix: matrix), accumulate: accumulate, into: y,
+      AMXOperand(rowsOf: x),
+      AMXPackedOperand(matrix: matrix, base: matrix.tiles(streams: false, pool: pool).base!),
+      accumulate: accumulate, into: y,
       pool: pool
     ) { rows, columns in finish(y.columns(columns).rows(rows), columns.lowerBound) }
   case .bf16 where roundsActivations && ink_has_bfloat16_dots != 0:
@@ -87,13 +101,16 @@ func packedProduct(
           roundToBFloat16(x.row(row), count: x.columns, into: pairs + row * matrix.units)
         }
       }
-      share { tile, range in
-        multiplyBFloat16(matrix, tile: tile, x: pairs, rows: range, into: y, accumulate: accumulate)
+      share { tile, columns, range in
+        multiplyBFloat16(
+          tile: tile, units: matrix.units, x: pairs, rows: range, into: y.columns(columns),
+          accumulate: accumulate)
       }
     }
   case .bf16, .f16:
-    share { tile, range in
-      multiplyWidened(matrix, tile: tile, x: x, rows: range, into: y, accumulate: accumulate)
+    share { tile, columns, range in
+      multiplyWidened(
+        matrix, tile: tile, x: x, rows: range, into: y.columns(columns), accumulate: accumulate)
     }
   }
 }
@@ -103,18 +120,15 @@ private let rowsPerPass = Int(ink_tile_rows)
 
 /// All rows of a range with one tile, as many together as registers hold.
 private func multiplyQuantized<Format: QuantizedFormat>(
-  _ format: Format.Type, _ matrix: PackedMatrix, tile: Int, x: QuantizedRows, rows: Range<Int>,
+  _ format: Format.Type, tile: UnsafeRawPointer, units: Int, x: QuantizedRows, rows: Range<Int>,
   into y: MutableMatrixView, accumulate: Bool
 ) {
-  let source = UnsafeRawPointer(matrix.bytes + tile * matrix.tileBytes)
-  let column = tile * PackedMatrix.tileOutputs
-  let columns = min(PackedMatrix.tileOutputs, matrix.outputs - column)
   var row = rows.lowerBound
   @inline(__always)
   func pass<Rows: TileRows>(_ type: Rows.Type) {
     multiplyTile(
-      format, type, tile: source, units: matrix.units, x: x, first: row, into: y.row(row) + column,
-      stride: y.rowStride, columns: columns, accumulate: accumulate)
+      format, type, tile: tile, units: units, x: x, first: row, into: y.row(row), stride: y.rowStride,
+      columns: y.columns, accumulate: accumulate)
     row += Rows.count
   }
   while row < rows.upperBound {
@@ -130,18 +144,15 @@ private func multiplyQuantized<Format: QuantizedFormat>(
 }
 
 private func multiplyBFloat16(
-  _ matrix: PackedMatrix, tile: Int, x: UnsafePointer<UInt32>, rows: Range<Int>, into y: MutableMatrixView,
-  accumulate: Bool
+  tile: UnsafeRawPointer, units: Int, x: UnsafePointer<UInt32>, rows: Range<Int>,
+  into y: MutableMatrixView, accumulate: Bool
 ) {
-  let source = UnsafeRawPointer(matrix.bytes + tile * matrix.tileBytes)
-  let column = tile * PackedMatrix.tileOutputs
-  let columns = min(PackedMatrix.tileOutputs, matrix.outputs - column)
   var row = rows.lowerBound
   @inline(__always)
   func pass<Rows: TileRows>(_ type: Rows.Type) {
     multiplyTile(
-      type, tile: source, units: matrix.units, pairs: x + row * matrix.units, into: y.row(row) + column,
-      stride: y.rowStride, columns: columns, accumulate: accumulate)
+      type, tile: tile, units: units, pairs: x + row * units, into: y.row(row), stride: y.rowStride,
+      columns: y.columns, accumulate: accumulate)
     row += Rows.count
   }
   while row < rows.upperBound {
@@ -157,18 +168,15 @@ private func multiplyBFloat16(
 }
 
 private func multiplyWidened(
-  _ matrix: PackedMatrix, tile: Int, x: MatrixView, rows: Range<Int>, into y: MutableMatrixView,
-  accumulate: Bool
+  _ matrix: PackedMatrix, tile: UnsafeRawPointer, x: MatrixView, rows: Range<Int>,
+  into y: MutableMatrixView, accumulate: Bool
 ) {
-  let source = UnsafeRawPointer(matrix.bytes + tile * matrix.tileBytes)
-  let column = tile * PackedMatrix.tileOutputs
-  let columns = min(PackedMatrix.tileOutputs, matrix.outputs - column)
   var row = rows.lowerBound
   @inline(__always)
   func pass<Rows: TileRows>(_ type: Rows.Type) {
     multiplyTile(
-      type, tile: source, inputs: matrix.inputs, isBFloat16: matrix.type == .bf16, floats: x.row(row),
-      xStride: x.rowStride, into: y.row(row) + column, stride: y.rowStride, columns: columns,
+      type, tile: tile, inputs: matrix.inputs, isBFloat16: matrix.type == .bf16, floats: x.row(row),
+      xStride: x.rowStride, into: y.row(row), stride: y.rowStride, columns: y.columns,
       accumulate: accumulate)
     row += Rows.count
   }

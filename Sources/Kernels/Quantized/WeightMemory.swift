@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Darwin)
@@ -20,4 +22,30 @@ package func allocateWeights(byteCount: Int) -> UnsafeMutableRawPointer {
     _ = madvise(memory, byteCount / largePage * largePage, MADV_HUGEPAGE)
   #endif
   return memory
+}
+
+/// Memory that matrices share: large pages run on from one to the next, and nothing is taken from the system before it is written.
+public final class WeightArena: @unchecked Sendable {
+  // Safe: no byte is given away twice.
+
+  private let base: UnsafeMutableRawPointer
+  private let byteCount: Int
+  private let used = Atomic(0)
+
+  /// Reserves memory.
+  public init(byteCount: Int) {
+    self.byteCount = byteCount
+    base = allocateWeights(byteCount: byteCount)
+  }
+
+  deinit { base.deallocate() }
+
+  /// Gives some away, aligned to 64 bytes, for as long as the arena lives; nothing if there is not so much.
+  func take(_ count: Int) -> UnsafeMutableRawPointer? {
+    let start = used.add((count + 63) / 64 * 64, ordering: .relaxed).oldValue
+    return start + count <= byteCount ? base + start : nil
+  }
+
+  /// Whether memory is the arena's.
+  func contains(_ address: UnsafeMutableRawPointer) -> Bool { address >= base && address < base + byteCount }
 }

@@ -21,12 +21,16 @@ protocol StoredMatrix: Sendable {
   /// Copies some elements of a row.
   /// - Parameter columns: whole blocks.
   func copyFloats(row: Int, columns: Range<Int>, into: UnsafeMutablePointer<Float>)
-  /// The bytes of a row as stored; nothing where they are made when asked for.
+  /// The bytes of a row as stored; nothing where they are made when asked for. They stay there as long as the matrix.
   func bytes(row: Int) -> UnsafeRawPointer?
   /// Whether the bytes of a row are free of NaN and ∞.
   func isFinite(row: Int) -> Bool
   /// The error that tells of the first NaN or ∞.
   func throwNonFinite() throws
+  /// Looks for NaN and ∞ in all rows, and whether the file is still what was opened.
+  /// - Parameter pool: who looks.
+  /// - Throws: an error that tells of the first NaN or ∞.
+  func checkFinite(_ pool: WorkerPool) throws
   /// The elements where they are, (rows, columns), if they can be used there: finite floats in the order of the rows.
   /// - Parameter pool: who looks for NaN and ∞.
   /// - Throws: an error that tells of the first NaN or ∞.
@@ -43,6 +47,17 @@ extension StoredMatrix {
   func bytes(row: Int) -> UnsafeRawPointer? { nil }
   func isFinite(row: Int) -> Bool { true }
   func throwNonFinite() throws {}
+  func checkFinite(_ pool: WorkerPool) throws {
+    try check()
+    let areFinite = Atomic(true)
+    pool.run(rows, grain: max(1, 262_144 / columns)) { rows in
+      if !rows.allSatisfy(isFinite(row:)) { areFinite.store(false, ordering: .relaxed) }
+    }
+    if !areFinite.load(ordering: .relaxed) {
+      try throwNonFinite()
+      preconditionFailure("a tensor holds NaN or ∞ and passes for finite")
+    }
+  }
   func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
   func release(rows: Range<Int>, margin: Int) {}
 
@@ -115,13 +130,7 @@ struct RecordMatrix: StoredMatrix {
 
   func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
     guard order == nil, let floats = record.floatsWithoutCopy?.baseAddress else { return nil }
-    try check()
-    let areFinite = Atomic(true)
-    pool.run(rows, grain: max(1, 262_144 / columns)) { rows in
-      let part = (firstRow + rows.lowerBound) * columns..<(firstRow + rows.upperBound) * columns
-      if !record.isFinite(part) { areFinite.store(false, ordering: .relaxed) }
-    }
-    if !areFinite.load(ordering: .relaxed) { try throwNonFinite() }
+    try checkFinite(pool)
     return (floats + firstRow * columns, record.file)
   }
 

@@ -79,19 +79,28 @@ extension WeightLoader {
 
   /// Packs the matrix of a parameter, reading its tensors piece by piece and giving back what has been read.
   ///
+  /// What the file holds as it will be packed is only looked through here and packed when it is used for the second time.
+  ///
   /// - Returns: nothing where the format leaves it as floats.
   /// - Throws: an error that names file and tensor: a shape, NaN or ∞, a number beyond the type.
   func pack(
-    _ parameter: Parameter, _ use: MatrixUse, _ format: WeightFormat, pool: WorkerPool
+    _ parameter: Parameter, _ use: MatrixUse, _ format: WeightFormat, arena: WeightArena? = nil,
+    pool: WorkerPool
   ) throws -> PackedWeight? {
     guard format != .float32, use.role != .router else { return nil }
     try checkShapes(of: parameter)
     let matrices = try matrices(parameter)
     guard let spans = spans(parameter, use, format, { matrices }), !spans.isEmpty else { return nil }
     let inputs = use.layout == .outputMajor ? parameter.columns : parameter.rows
+    if let parts = try deferred(
+      parameter, use.layout, matrices, spans, inputs: inputs, arena: arena, pool: pool)
+    {
+      return PackedWeight(parts, roundsActivations: format == .packed(.bf16))
+    }
     let parts = try spans.map { span in
-      try PackedMatrix(type: span.type, outputs: span.outputs.count, inputs: inputs, pool: pool) {
-        range, target in
+      try PackedMatrix(
+        type: span.type, outputs: span.outputs.count, inputs: inputs, arena: arena, pool: pool
+      ) { range, target in
         let start = span.outputs.lowerBound
         try encode(
           parameter, use.layout, matrices, outputs: start + range.lowerBound..<start + range.upperBound,
@@ -101,6 +110,74 @@ extension WeightLoader {
     for matrix in matrices { matrix.release() }
     // Only where bfloat16 was asked for are activations rounded to it: what a file holds is computed with in full.
     return PackedWeight(parts, roundsActivations: format == .packed(.bf16))
+  }
+
+  /// Matrices that are packed when they are used for the second time; nothing where rows have to be computed first.
+  private func deferred(
+    _ parameter: Parameter, _ layout: LinearWeight.Layout, _ matrices: [any StoredMatrix], _ spans: [Span],
+    inputs: Int, arena: WeightArena?, pool: WorkerPool
+  ) throws -> [PackedMatrix]? {
+    /// The run of a tensor's rows that holds an output, with its tensor.
+    struct Run {
+      let outputs: Range<Int>
+      let source: Int
+      let matrix: any StoredMatrix
+    }
+    var runs: [Run] = []
+    for (piece, matrix) in zip(parameter.pieces, matrices) {
+      // Rows are to be outputs, as they lie in the file.
+      guard (layout == .outputMajor) != matrix.isTransposed, matrix.bytes(row: 0) != nil else { return nil }
+      let rows =
+        layout == .outputMajor ? piece.runs : [.init(source: 0, target: 0, count: parameter.columns)]
+      for run in rows where run.count > 0 {
+        runs.append(
+          Run(outputs: run.target..<run.target + run.count, source: run.source, matrix: matrix))
+      }
+    }
+    runs.sort { $0.outputs.lowerBound < $1.outputs.lowerBound }
+    for span in spans {
+      for run in runs where run.outputs.overlaps(span.outputs) {
+        guard run.matrix.type == span.type.tensorType else { return nil }
+      }
+    }
+    for matrix in matrices { try matrix.checkFinite(pool) }
+    let sorted = runs
+    return spans.map { span in
+      let rowBytes = inputs / span.type.elementsPerBlock * span.type.bytesPerBlock
+      let used = sorted.filter { $0.outputs.overlaps(span.outputs) }
+      return PackedMatrix(
+        type: span.type, outputs: span.outputs.count, inputs: inputs, arena: arena,
+        rows: { range, target in
+          let start = span.outputs.lowerBound
+          let range = start + range.lowerBound..<start + range.upperBound
+          for run in used {
+            let part = range.clamped(to: run.outputs)
+            guard !part.isEmpty else { continue }
+            let row = run.source + part.lowerBound - run.outputs.lowerBound
+            let place = target + (part.lowerBound - range.lowerBound) * rowBytes
+            if run.matrix.isInOrder {
+              place.copyMemory(from: run.matrix.bytes(row: row)!, byteCount: part.count * rowBytes)
+            } else {
+              for index in 0..<part.count {
+                (place + index * rowBytes).copyMemory(
+                  from: run.matrix.bytes(row: row + index)!, byteCount: rowBytes)
+              }
+            }
+          }
+        },
+        release: { range in
+          if range == 0..<span.outputs.count {
+            for run in used { run.matrix.release() }
+            return
+          }
+          let start = span.outputs.lowerBound
+          for run in used {
+            let part = (start + range.lowerBound..<start + range.upperBound).clamped(to: run.outputs)
+            let shift = run.source - run.outputs.lowerBound
+            run.matrix.release(rows: part.lowerBound + shift..<part.upperBound + shift)
+          }
+        })
+    }
   }
 
   /// Bytes of packed rows after which the file's memory behind them is given back.

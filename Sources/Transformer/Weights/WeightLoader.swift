@@ -46,6 +46,7 @@ struct WeightLoader {
       for file in files { file.willNeed(0..<file.bytes.count) }
     }
     let pool = WorkerPool(threadCount: threadCount)
+    let arena = WeightArena(byteCount: needed)
     return try table.assemble(
       owners: { owners },
       pointer: { parameter in
@@ -63,7 +64,7 @@ struct WeightLoader {
         guard let (values, owner) = try transposedElements(of: parameter, pool: pool) else { return nil }
         owners.append(owner)
         return values
-      }, packed: { parameter, use in try pack(parameter, use, format, pool: pool) })
+      }, packed: { parameter, use in try pack(parameter, use, format, arena: arena, pool: pool) })
   }
 
   /// Checks that the source holds the right tensors and no others, without reading them.

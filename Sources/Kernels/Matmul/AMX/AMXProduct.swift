@@ -170,6 +170,8 @@ extension AMXOperand: AMXRightOperand {
 /// A matrix of bfloat16 as it is packed: the squares of a tile lie side by side.
 struct AMXPackedOperand: AMXRightOperand {
   let matrix: PackedMatrix
+  /// Its tiles.
+  let base: UnsafeRawPointer
 
   var lanes: Int { matrix.outputs }
   var terms: Int { matrix.inputs }
@@ -178,7 +180,7 @@ struct AMXPackedOperand: AMXRightOperand {
     let unitBytes = matrix.type.bytesPerUnit
     let unitsPerStep = AMXOperand.termsPerStep / 2
     let source =
-      UnsafeRawPointer(matrix.bytes) + column / PackedMatrix.tileOutputs * matrix.tileBytes
+      base + column / PackedMatrix.tileOutputs * matrix.tileBytes
       + steps.lowerBound * AMXOperand.stepBytes
     let units = steps.upperBound * unitsPerStep
     guard units > matrix.units else { return AMXTile(base: source, pairStride: unitBytes) }

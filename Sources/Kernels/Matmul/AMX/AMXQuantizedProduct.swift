@@ -56,11 +56,10 @@ struct AMXQuantizedRows {
   /// Some rows, from a whole panel on, with one tile.
   ///
   /// - Parameters:
-  ///   - y: (R, outputs).
+  ///   - y: (R, outputs of the tile).
   ///   - scratch: for the tile, unpacked.
   func multiply<Format: QuantizedFormat>(
-    _ format: Format.Type, _ matrix: PackedMatrix, tile: Int, rows range: Range<Int>,
-    into y: MutableMatrixView,
+    _ format: Format.Type, tile: UnsafeRawPointer, rows range: Range<Int>, into y: MutableMatrixView,
     accumulate: Bool, scratch: ScratchMemory
   ) {
     precondition(
@@ -68,8 +67,6 @@ struct AMXQuantizedRows {
       "rows from \(range.lowerBound) on, \(Format.stepsPerGroup) steps of a group")
     let groups = rows.blocks
     let length = AMXQuantizedRows.length
-    let column = tile * PackedMatrix.tileOutputs
-    let columns = min(PackedMatrix.tileOutputs, matrix.outputs - column)
     let groupBytes = PackedMatrix.tileOutputs * length
     let together = AMXQuantizedRows.groupsTogether
     let sumBytes = AMXQuantizedRows.panelRows * PackedMatrix.tileOutputs * 4
@@ -78,8 +75,7 @@ struct AMXQuantizedRows {
       let integers = memory + sumBytes
       let factors = (integers + together * sumBytes).bindMemory(to: Float.self, capacity: groups * 64)
       let quants = integers + together * sumBytes + groups * 256
-      unpack(
-        format, UnsafeRawPointer(matrix.bytes + tile * matrix.tileBytes), factors: factors, quants: quants)
+      unpack(format, tile, factors: factors, quants: quants)
 
       ink_configure_matrix_registers(Int32(length))
       for panel in range.lowerBound / AMXQuantizedRows.panelRows..<(range.upperBound + 31)
@@ -110,7 +106,7 @@ struct AMXQuantizedRows {
           }
         }
         for row in 0..<rowCount {
-          put(totals + row * 32, to: y.row(first + row) + column, columns: columns, accumulate: accumulate)
+          put(totals + row * 32, to: y.row(first + row), columns: y.columns, accumulate: accumulate)
         }
       }
       ink_release_matrix_registers()
