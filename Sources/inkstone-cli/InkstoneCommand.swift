@@ -58,7 +58,7 @@ struct InkstoneCommand: AsyncParsableCommand {
     }
     let variable = MatrixMultiplier.variable
     guard let name = variables[variable], !name.isEmpty,
-      MatrixMultiplier(rawValue: name) == nil
+      MatrixMultiplier(available: name) == nil
     else { return }
     throw ValidationError("\(variable) is \"\(name)\", not \(MatrixMultiplier.names); choose one or unset it")
   }

@@ -7,11 +7,13 @@ struct AMXProductTests {
   /// op(A)·op(B) of guarded matrices.
   private func multiply(
     _ a: GuardedMatrix, transposeA: Bool, _ b: GuardedMatrix, transposeB: Bool, into c: GuardedMatrix,
-    accumulate: Bool = false, threads: Int = 2, panelMemory: Int = 1 << 20
+    _ precision: ProductPrecision = .bf16, accumulate: Bool = false, threads: Int = 2,
+    panelMemory: Int = 1 << 20
   ) {
+    let (a, b) = (a.view.readOnly, b.view.readOnly)
     AMXProduct.multiply(
-      transposeA ? AMXOperand(columnsOf: a.view.readOnly) : AMXOperand(rowsOf: a.view.readOnly),
-      transposeB ? AMXOperand(rowsOf: b.view.readOnly) : AMXOperand(columnsOf: b.view.readOnly),
+      transposeA ? AMXOperand(columnsOf: a, precision) : AMXOperand(rowsOf: a, precision),
+      transposeB ? AMXOperand(rowsOf: b, precision) : AMXOperand(columnsOf: b, precision),
       accumulate: accumulate, into: c.view, pool: WorkerPool(threadCount: threads), panelMemory: panelMemory)
   }
 
@@ -32,11 +34,14 @@ struct AMXProductTests {
     for (transposeA, transposeB) in [(false, false), (false, true), (true, false), (true, true)] {
       let a = GuardedMatrix(&random, rows: transposeA ? k : m, columns: transposeA ? m : k)
       let b = GuardedMatrix(&random, rows: transposeB ? n : k, columns: transposeB ? k : n)
-      for accumulate in [false, true] {
+      for (precision, accumulate) in [
+        (ProductPrecision.bf16, false), (.bf16, true), (.f32, false), (.f32, true),
+      ] {
+        func kept(_ value: Float) -> Double { Double(precision == .f32 ? value : rounded(value)) }
         let c = GuardedMatrix(rows: m, columns: n, gap: 3) { Float($0 - $1) / 64 }
         // Little memory: the terms come in several blocks.
         multiply(
-          a, transposeA: transposeA, b, transposeB: transposeB, into: c, accumulate: accumulate,
+          a, transposeA: transposeA, b, transposeB: transposeB, into: c, precision, accumulate: accumulate,
           panelMemory: 100_000)
         #expect(c.isIntact)
         var worst = 0.0
@@ -47,22 +52,24 @@ struct AMXProductTests {
             for term in 0..<k {
               let x = transposeA ? a.view.row(term)[row] : a.view.row(row)[term]
               let y = transposeB ? b.view.row(column)[term] : b.view.row(term)[column]
-              let product = Double(rounded(x)) * Double(rounded(y))
+              let product = kept(x) * kept(y)
               sum += product
               size += abs(product)
             }
-            // Of 32 terms twice 16 are added up, then two sums, then what is there.
-            let allowed = Double((k + 31) / 32 + 18) * size * 0x1p-24
+            // Of 32 terms twice 16 are added up, then two sums, then what is there; of floats six times, of which the last counts
+            // most, and what is left out is less than one rounding.
+            let steps = (k + 31) / 32
+            let allowed = Double(precision == .f32 ? 2 * steps + 19 : steps + 18) * size * 0x1p-24
             worst = max(worst, abs(Double(c.view.row(row)[column]) - sum) / max(allowed, 1e-30))
           }
         }
-        #expect(worst <= 1, "transposed \(transposeA) \(transposeB), accumulate \(accumulate)")
+        #expect(worst <= 1, "\(precision), transposed \(transposeA) \(transposeB), accumulate \(accumulate)")
       }
     }
   }
 
   /// A row has the same bits alone, in a part and in the whole, with any threads and however the terms are cut.
-  @Test func nothingBesideChangesABit() {
+  @Test(arguments: ProductPrecision.allCases) func nothingBesideChangesABit(precision: ProductPrecision) {
     var random = RandomFloats(seed: 3)
     let (m, n, k) = (129, 150, 1211)
     let a = GuardedMatrix(&random, rows: m, columns: k)
@@ -70,7 +77,8 @@ struct AMXProductTests {
     func product(_ rows: Range<Int>, _ columns: Range<Int>, threads: Int, panelMemory: Int) -> [[Float]] {
       let c = GuardedMatrix(rows: rows.count, columns: columns.count) { _, _ in 0 }
       AMXProduct.multiply(
-        AMXOperand(rowsOf: a.view.readOnly.rows(rows)), AMXOperand(rowsOf: b.view.readOnly.rows(columns)),
+        AMXOperand(rowsOf: a.view.readOnly.rows(rows), precision),
+        AMXOperand(rowsOf: b.view.readOnly.rows(columns), precision),
         accumulate: false, into: c.view, pool: WorkerPool(threadCount: threads),
         panelMemory: panelMemory)
       return (0..<rows.count).map { c.row($0) }
@@ -84,8 +92,27 @@ struct AMXProductTests {
     }
   }
 
+  /// Elements of every magnitude, negative ones and such whose last bits matter.
+  @Test func floatsLoseNothing() {
+    let values: [Float] = [
+      1, -1, 1 + 0x1p-23, 1 - 0x1p-24, 0x1.fffffep-1, -0x1.555556p5, 0x1p-100, 0x1.234568p60, 3.25, 0,
+    ]
+    // One term: the product of two floats, rounded once.
+    let a = GuardedMatrix(rows: 10, columns: 1) { row, _ in values[row] }
+    let b = GuardedMatrix(rows: 1, columns: 10) { _, column in values[column] }
+    let c = GuardedMatrix(rows: 10, columns: 10) { _, _ in 7 }
+    multiply(a, transposeA: false, b, transposeB: false, into: c, .f32)
+    for row in 0..<10 {
+      for column in 0..<10 {
+        let product = Double(values[row]) * Double(values[column])
+        let error = abs(Double(c.row(row)[column]) - product)
+        #expect(error <= abs(product) * 0x1p-23 + 0x1p-126, "\(values[row]) · \(values[column])")
+      }
+    }
+  }
+
   /// A NaN or ∞ spoils the row or the column that it belongs to and nothing beside.
-  @Test func notNumbersStayWhereTheyAre() {
+  @Test(arguments: ProductPrecision.allCases) func notNumbersStayWhereTheyAre(precision: ProductPrecision) {
     for value in [Float.nan, .infinity] {
       for transposeB in [false, true] {
         let a = GuardedMatrix(rows: 2, columns: 3) { Float($0 * 3 + $1 + 1) }
@@ -93,12 +120,13 @@ struct AMXProductTests {
           (transposeB ? (column, row) : (row, column)) == (1, 1) ? value : 1
         }
         let c = GuardedMatrix(rows: 2, columns: 70) { _, _ in 0 }
-        multiply(a, transposeA: false, b, transposeB: transposeB, into: c)
+        multiply(a, transposeA: false, b, transposeB: transposeB, into: c, precision)
         for row in 0..<2 {
           for column in 0..<70 {
             let result = c.row(row)[column]
             if column == 1 {
-              #expect(value.isNaN ? result.isNaN : result == value)
+              // As a sum ∞ is ∞ and what is left of it, which is no number.
+              #expect(value.isNaN || precision == .f32 ? result.isNaN : result == value)
             } else {
               #expect(result == (row == 0 ? 6 : 15))
             }

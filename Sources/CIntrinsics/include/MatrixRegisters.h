@@ -100,6 +100,51 @@ INK_INLINE void ink_multiply_squares_bfloat16(const void *a, const void *b, ptrd
   }
 }
 
+// Products of what the registers hold.
+#define INK_MULTIPLY_SQUARES()    \
+  do {                            \
+    _tile_dpbf16ps(0, 4, 6);      \
+    _tile_dpbf16ps(1, 4, 7);      \
+    if (both) {                   \
+      _tile_dpbf16ps(2, 5, 6);    \
+      _tile_dpbf16ps(3, 5, 7);    \
+    }                             \
+  } while (0)
+#define INK_LOAD_LEFT_PART(part)                               \
+  do {                                                         \
+    _tile_loadd(4, left + (part) * 2048, 64);                  \
+    if (both) _tile_loadd(5, left + (part) * 2048 + 1024, 64); \
+  } while (0)
+#define INK_LOAD_RIGHT_PART(part)                     \
+  do {                                                \
+    _tile_loadd(6, right + (part) * 2048, 64);        \
+    _tile_loadd(7, right + (part) * 2048 + 1024, 64); \
+  } while (0)
+
+/// Adds the products of 32 (or 16) rows and 32 columns over 32 terms of floats, each the sum of three bfloat16.
+///
+/// Six of the nine products of parts count, the small ones first; the others are below 2⁻²⁶ of the product.
+///
+/// - Parameters:
+///   - a: three times two squares of 16 rows by 32 terms: the largest parts, the middle ones, the smallest ones.
+///   - b: three times two squares of 16 pairs of terms by 16 columns.
+INK_INLINE void ink_multiply_squares_float(const void *a, const void *b, bool both) {
+  const char *left = a, *right = b;
+  INK_LOAD_LEFT_PART(0);
+  INK_LOAD_RIGHT_PART(2);
+  INK_MULTIPLY_SQUARES();
+  INK_LOAD_RIGHT_PART(1);
+  INK_MULTIPLY_SQUARES();
+  INK_LOAD_LEFT_PART(1);
+  INK_MULTIPLY_SQUARES();
+  INK_LOAD_RIGHT_PART(0);
+  INK_MULTIPLY_SQUARES();
+  INK_LOAD_LEFT_PART(2);
+  INK_MULTIPLY_SQUARES();
+  INK_LOAD_LEFT_PART(0);
+  INK_MULTIPLY_SQUARES();
+}
+
 /// Sums of integers, of 32 (or 16) rows and 32 columns over the terms of a group, in place of those of the group before, which go to
 /// memory: each register is stored late, when what it holds has long been there.
 ///
@@ -140,6 +185,7 @@ INK_INLINE void ink_clear_sums(bool both) { __builtin_trap(); }
 INK_INLINE void ink_load_sums(const void *source, ptrdiff_t stride, bool both) { __builtin_trap(); }
 INK_INLINE void ink_store_sums(void *target, ptrdiff_t stride, bool both) { __builtin_trap(); }
 INK_INLINE void ink_multiply_squares_bfloat16(const void *a, const void *b, ptrdiff_t stride, bool both) { __builtin_trap(); }
+INK_INLINE void ink_multiply_squares_float(const void *a, const void *b, bool both) { __builtin_trap(); }
 INK_INLINE void ink_multiply_group_int8(const void *a, const void *b, int group, void *target, bool both) { __builtin_trap(); }
 
 #endif

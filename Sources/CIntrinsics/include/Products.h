@@ -182,6 +182,22 @@ INK_INLINE ink_word16 ink_round_32_to_bfloat16(const float *source) {
 #endif
 }
 
+/// Elements 0, 2, … 30 of 32 floats.
+INK_INLINE ink_float16 ink_even_floats(const float *source) {
+  ink_float16 a, b;
+  memcpy(&a, source, 64);
+  memcpy(&b, source + 16, 64);
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+/// Elements 1, 3, … 31 of 32 floats.
+INK_INLINE ink_float16 ink_odd_floats(const float *source) {
+  ink_float16 a, b;
+  memcpy(&a, source, 64);
+  memcpy(&b, source + 16, 64);
+  return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
 // Words of sixteen rows, four to a register of rows i, i + 4, i + 8 and i + 12, arranged so that each register holds one word of
 // all rows.
 #define INK_INTERLEAVE_4(r, out)                                                                         \
@@ -200,19 +216,19 @@ INK_INLINE ink_word16 ink_round_32_to_bfloat16(const float *source) {
     out[3] = __builtin_shufflevector(b, d, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);  \
   } while (0)
 
-/// Four words of rows i, i + 4, i + 8 and i + 12.
-INK_INLINE ink_word16 ink_four_words_of_four_rows(const void *rows, ptrdiff_t stride) {
-  ink_word16 words;
-  for (int i = 0; i < 4; i++) memcpy((char *)&words + 16 * i, (const char *)rows + 4 * i * stride, 16);
-  return words;
-}
+// Four words of rows 0, 4, 8 and 12 of those at `rows`.
+#define INK_LOAD_4_ROWS(words, rows, stride) \
+  do {                                       \
+    for (int row = 0; row < 4; row++)        \
+      memcpy((char *)&(words) + 16 * row, (const char *)(rows) + 4 * row * (stride), 16); \
+  } while (0)
 
 /// Arranges four words of each of sixteen rows: word w of row i becomes word i of line w; lines are 128 bytes apart.
 ///
 /// - Parameter stride: bytes from a row to the next.
 INK_INLINE void ink_interleave_4_words(const void *rows, ptrdiff_t stride, void *target) {
   ink_word16 r[4], out[4];
-  for (int i = 0; i < 4; i++) r[i] = ink_four_words_of_four_rows((const char *)rows + i * stride, stride);
+  for (int i = 0; i < 4; i++) INK_LOAD_4_ROWS(r[i], (const char *)rows + i * stride, stride);
   INK_INTERLEAVE_4(r, out);
   for (int i = 0; i < 4; i++) memcpy((char *)target + 128 * i, &out[i], 64);
 }
@@ -220,9 +236,11 @@ INK_INLINE void ink_interleave_4_words(const void *rows, ptrdiff_t stride, void 
 /// The same of eight words, with some of their bits flipped.
 INK_INLINE void ink_interleave_8_words(const void *rows, ptrdiff_t stride, void *target, uint32_t flip) {
   for (int half = 0; half < 2; half++) {
-    const char *source = (const char *)rows + 16 * half;
     ink_word16 r[4], out[4];
-    for (int i = 0; i < 4; i++) r[i] = ink_four_words_of_four_rows(source + i * stride, stride) ^ flip;
+    for (int i = 0; i < 4; i++) {
+      INK_LOAD_4_ROWS(r[i], (const char *)rows + 16 * half + i * stride, stride);
+      r[i] ^= flip;
+    }
     INK_INTERLEAVE_4(r, out);
     for (int i = 0; i < 4; i++) memcpy((char *)target + 512 * half + 128 * i, &out[i], 64);
   }
@@ -234,9 +252,10 @@ INK_INLINE void ink_interleave_8_words(const void *rows, ptrdiff_t stride, void 
 INK_INLINE void ink_interleave_nibbles(const void *rows, ptrdiff_t stride, void *target, uint32_t shift) {
   ink_word16 r[4], out[4];
   for (int i = 0; i < 4; i++) {
-    const char *source = (const char *)rows + i * stride;
-    r[i] = (ink_four_words_of_four_rows(source, stride) >> shift & 0x0F0F0F0Fu)
-           | (ink_four_words_of_four_rows(source + 16, stride) >> shift & 0x0F0F0F0Fu) << 4;
+    ink_word16 low, high;
+    INK_LOAD_4_ROWS(low, (const char *)rows + i * stride, stride);
+    INK_LOAD_4_ROWS(high, (const char *)rows + 16 + i * stride, stride);
+    r[i] = (low >> shift & 0x0F0F0F0Fu) | (high >> shift & 0x0F0F0F0Fu) << 4;
   }
   INK_INTERLEAVE_4(r, out);
   for (int i = 0; i < 4; i++) memcpy((char *)target + 128 * i, &out[i], 64);

@@ -12,9 +12,10 @@ package func linearBackwardInput(
   precision: ProductPrecision = .f32, pool: WorkerPool
 ) {
   checkExtents(dY, weight.inputs, weight.outputs, dX.readOnly)
-  if precision == .bf16, AMX.isInUse, dY.rows > 0 {
+  if AMXProduct.isPreferred(precision, rows: dY.rows, inputs: weight.inputs, outputs: weight.outputs) {
     return AMXProduct.multiply(
-      AMXOperand(rowsOf: dY), AMXOperand(inputsOf: weight), accumulate: accumulate, into: dX, pool: pool)
+      AMXOperand(rowsOf: dY, precision), AMXOperand(inputsOf: weight, precision), accumulate: accumulate,
+      into: dX, pool: pool)
   }
   let tiling = ProductTiling(m: dX.rows, n: dX.columns, k: dY.columns, precision: precision)
   let outputMajor = weight.layout == .outputMajor
@@ -47,9 +48,9 @@ package func linearBackwardWeight(
   // The rows of dW are columns of one operand, its columns those of the other.
   let (first, second) = layout == .outputMajor ? (dY, x) : (x, dY)
   guard dY.rows > 0 else { return }
-  if precision == .bf16, AMX.isInUse {
+  if AMXProduct.isPreferred(precision, rows: dY.rows, inputs: x.columns, outputs: dY.columns) {
     return AMXProduct.multiply(
-      AMXOperand(columnsOf: first), AMXOperand(columnsOf: second), accumulate: true,
+      AMXOperand(columnsOf: first, precision), AMXOperand(columnsOf: second, precision), accumulate: true,
       into: MutableMatrixView(dWeight, rows: first.columns, columns: second.columns), pool: pool)
   }
   let tiling = ProductTiling(m: first.columns, n: second.columns, k: dY.rows, precision: precision)

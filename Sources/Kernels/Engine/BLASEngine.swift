@@ -91,6 +91,9 @@ public final class BLASEngine: ComputeEngine {
       case .inputMajor: return fewRowsInputMajor(x, weight, into: y, epilogue: epilogue)
       }
     }
+    if AMXProduct.isPreferred(precision, rows: x.rows, inputs: weight.inputs, outputs: weight.outputs) {
+      return linearByMatrixRegisters(x, weight, into: y, epilogue: epilogue)
+    }
     if precision != .f32 { return linearRounded(x, weight, into: y, epilogue: epilogue) }
     let tile = BLASEngine.tile(rows: x.rows, outputs: weight.outputs)
     let rowBlocks = (x.rows + tile.rows - 1) / tile.rows
@@ -112,18 +115,22 @@ public final class BLASEngine: ComputeEngine {
     }
   }
 
+  /// The same in the matrix registers of AMX.
+  private func linearByMatrixRegisters(
+    _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
+  ) {
+    AMXProduct.multiply(
+      AMXOperand(rowsOf: x, precision), AMXOperand(outputsOf: weight, precision),
+      accumulate: epilogue == .add, into: y, pool: pool(x.rows)
+    ) { rows, columns in
+      finish(y.columns(columns).rows(rows), weight.bias.map { $0 + columns.lowerBound }, epilogue)
+    }
+  }
+
   /// The same with operands that are rounded first, whose products are this engine's own.
   private func linearRounded(
     _ x: MatrixView, _ weight: LinearWeight, into y: MutableMatrixView, epilogue: LinearEpilogue
   ) {
-    if AMX.isInUse {
-      return AMXProduct.multiply(
-        AMXOperand(rowsOf: x), AMXOperand(outputsOf: weight), accumulate: epilogue == .add, into: y,
-        pool: pool
-      ) { rows, columns in
-        finish(y.columns(columns).rows(rows), weight.bias.map { $0 + columns.lowerBound }, epilogue)
-      }
-    }
     let tiling = ProductTiling(m: x.rows, n: weight.outputs, k: weight.inputs, precision: precision)
     let outputMajor = weight.layout == .outputMajor
     pool.run(tiling.count) { task in

@@ -20,7 +20,7 @@ enum FloatProduct {
   private static let scratch = ScratchMemory()
 
   /// Whether it takes over from OpenBLAS.
-  static var isPreferred: Bool { MatrixMultiplier.inUse == .own }
+  static var isPreferred: Bool { MatrixMultiplier.inUse != .openBLAS }
 
   /// C ← op(A)·op(B), or C ← C + op(A)·op(B); see `ProductPrecision.multiply`, which checks the extents.
   static func multiply(
@@ -132,43 +132,6 @@ private func put(_ sums: FloatVector, at target: UnsafeMutablePointer<Float>, co
     sums.store(to: target)
   } else if count > 0 {
     sums.store(to: target, count: count)
-  }
-}
-
-/// Lines of a part of a matrix that are asked for while another part is multiplied, in the order of its rows: few rows of A leave no
-/// time to wait for B.
-private struct LinesOfRows {
-  private let base: UnsafePointer<Float>
-  private let stride: Int
-  /// log₂ of the lines of a row.
-  private let shift: Int
-  private let count: Int
-  private var next = 0
-
-  /// Asks for rows of up to 256 floats.
-  init(_ base: UnsafePointer<Float>, rows: Int, stride: Int, columns: Int) {
-    self.base = base
-    self.stride = stride
-    shift = columns <= 16 ? 0 : columns <= 32 ? 1 : columns <= 64 ? 2 : columns <= 128 ? 3 : 4
-    count = rows << shift
-  }
-
-  /// Asks for nothing.
-  init(nothingAt base: UnsafePointer<Float>) {
-    self.base = base
-    (stride, shift, count) = (0, 0, 0)
-  }
-
-  /// Asks for some lines, as far as there are any.
-  @inline(__always)
-  mutating func ask(_ lines: Int) {
-    let end = min(next &+ lines, count)
-    while next < end {
-      // Safe: asking for what is not there does nothing.
-      let (row, line) = (next >> shift, next & ((1 << shift) &- 1))
-      ink_prefetch(base + (row &* stride &+ line &* 16))
-      next &+= 1
-    }
   }
 }
 

@@ -8,6 +8,8 @@
 public enum MatrixMultiplier: String, Sendable, CaseIterable {
   /// The engine itself, whose sums stay in 512-bit registers.
   case own
+  /// The same, from 128 rows on in the matrix registers of AMX, as sums of products of bfloat16.
+  case amx
   /// OpenBLAS's SGEMM.
   case openBLAS = "openblas"
 
@@ -15,10 +17,19 @@ public enum MatrixMultiplier: String, Sendable, CaseIterable {
   public static let variable = "INKSTONE_PRODUCTS"
 
   /// What it can be, in words.
-  public static var names: String { allCases.map(\.rawValue).joined(separator: " or ") }
+  public static var names: String {
+    allCases.filter { $0 != .amx || AMX.isInUse }.map(\.rawValue).joined(separator: " or ")
+  }
 
-  /// What `INKSTONE_PRODUCTS` names; else `own` where the build has AVX-512, whose registers the sums need.
+  /// The one of a name, if this process has what it needs.
+  public init?(available name: String) {
+    self.init(rawValue: name)
+    if self == .amx, !AMX.isInUse { return nil }
+  }
+
+  /// What `INKSTONE_PRODUCTS` names; else `amx` where it is in use, or `own` where the build has AVX-512, whose registers the sums
+  /// need.
   public static let inUse: MatrixMultiplier =
-    getenv(variable).flatMap { MatrixMultiplier(rawValue: String(cString: $0)) }
-    ?? (ProcessorFeatures.current.compiledIn.contains("avx512f") ? .own : .openBLAS)
+    getenv(variable).flatMap { MatrixMultiplier(available: String(cString: $0)) }
+    ?? (AMX.isInUse ? .amx : ProcessorFeatures.current.compiledIn.contains("avx512f") ? .own : .openBLAS)
 }

@@ -2,7 +2,7 @@
 ///
 /// Sums are in single precision.
 public enum ProductPrecision: String, Sendable, CaseIterable {
-  /// Nothing: the engine's own product where the build has AVX-512, OpenBLAS elsewhere.
+  /// Nothing: the engine's own products where the build has AVX-512, OpenBLAS elsewhere.
   case f32
   /// bfloat16, to nearest: the engine's own products, twice as fast where the CPU multiplies pairs of them.
   case bf16

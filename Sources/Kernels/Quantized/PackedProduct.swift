@@ -88,7 +88,7 @@ func packedProduct(
   case .q6_K: quantized(FormatQ6_K.self)
   case .bf16 where roundsActivations && AMX.isInUse:
     AMXProduct.multiply(
-      AMXOperand(rowsOf: x),
+      AMXOperand(rowsOf: x, .bf16),
       AMXPackedOperand(matrix: matrix, base: matrix.tiles(streams: false, pool: pool).base!),
       accumulate: accumulate, into: y,
       pool: pool

@@ -268,7 +268,13 @@ extension WeightLoader {
   ///
   /// - Parameter countsMapped: whether those count too that are used where the file has them.
   func byteCount(_ format: WeightFormat, countsMapped: Bool = true) throws -> Int {
-    var total = 0
+    let (floats, packed) = try byteCounts(format, countsMapped: countsMapped)
+    return floats + packed
+  }
+
+  /// The same of weights that stay floats and of packed matrices.
+  func byteCounts(_ format: WeightFormat, countsMapped: Bool) throws -> (floats: Int, packed: Int) {
+    var (floats, packed) = (0, 0)
     var isCounted = false
     // Stands for weights that are only counted.
     let owner = FloatBuffer(count: 1)
@@ -280,7 +286,7 @@ extension WeightLoader {
           try parameter.isWholeTensor
           ? source.matrix(of: parameter.pieces[0].tensor)?.type == .f32
           : adjacentMatrices(of: parameter) != nil
-        if !isCounted, countsMapped || !isMapped { total += parameter.count * MemoryLayout<Float>.stride }
+        if !isCounted, countsMapped || !isMapped { floats += parameter.count * MemoryLayout<Float>.stride }
         isCounted = false
         return placeholder
       },
@@ -294,13 +300,13 @@ extension WeightLoader {
         }
         guard let found, !found.isEmpty else { return nil }
         let inputs = use.layout == .outputMajor ? parameter.columns : parameter.rows
-        total += found.reduce(0) {
+        packed += found.reduce(0) {
           $0 + PackedMatrix.byteCount($1.type, outputs: $1.outputs.count, inputs: inputs)
         }
         isCounted = true
         return nil
       })
-    return total
+    return (floats, packed)
   }
 }
 

@@ -35,7 +35,8 @@ struct WeightLoader {
     _ format: WeightFormat = .float32, threadCount: Int = 1, available: Int? = availableMemory()
   ) throws -> DecoderWeights {
     try check()
-    let needed = try byteCount(format, countsMapped: false)
+    let (floats, packed) = try byteCounts(format, countsMapped: false)
+    let needed = floats + packed
     if let available, needed > available {
       throw DecoderError.weightMemory(path: source.path, bytes: needed, available: available)
     }
@@ -46,7 +47,7 @@ struct WeightLoader {
       for file in files { file.willNeed(0..<file.bytes.count) }
     }
     let pool = WorkerPool(threadCount: threadCount)
-    let arena = WeightArena(byteCount: needed)
+    let arena = WeightArena(byteCount: packed)
     return try table.assemble(
       owners: { owners },
       pointer: { parameter in

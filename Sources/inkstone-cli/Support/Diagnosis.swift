@@ -50,7 +50,8 @@ struct Diagnosis {
           problem: "this OpenBLAS was built without threads and locks, so its products run one at a time",
           fix: "install libopenblas0-pthread"))
     }
-    if let name = variables[MatrixMultiplier.variable], !name.isEmpty, MatrixMultiplier(rawValue: name) == nil
+    if let name = variables[MatrixMultiplier.variable], !name.isEmpty,
+      MatrixMultiplier(available: name) == nil
     {
       warnings.append(
         Warning(
@@ -72,7 +73,7 @@ struct Diagnosis {
       warnings.append(
         Warning(
           problem:
-            "the system does not give this process the registers of AMX, which prompts in bf16 and 8 bits would use",
+            "the system does not give this process the registers of AMX, which prompts and training would use",
           fix: "run it on Linux 5.16 or later, where nothing forbids arch_prctl"))
     }
     self.warnings = warnings
@@ -80,7 +81,8 @@ struct Diagnosis {
 
   private var amx: String {
     AMX.isInUse
-      ? "in use for bf16 and integers; \(AMX.variable)=0 does without"
+      ? "in use for \(MatrixMultiplier.inUse == .amx ? "floats, " : "")bf16 and integers; "
+        + "\(AMX.variable)=0 does without"
       : AMX.isOffered ? "not in use: \(AMX.variable)=0" : "none"
   }
 
@@ -91,7 +93,7 @@ struct Diagnosis {
       "  built as     \(BLAS.configuration)",
       "  core type    \(BLAS.coreType)",
       "  threads      \(BLAS.parallelism.rawValue); held to one per caller, Inkstone's workers call it side by side",
-      "products       \(MatrixMultiplier.inUse.rawValue); \(MatrixMultiplier.variable)=openblas or own chooses",
+      "products       \(MatrixMultiplier.inUse.rawValue); \(MatrixMultiplier.variable)=\(MatrixMultiplier.names) chooses",
       "  AMX          \(amx)",
       "LAPACK         \(LAPACK.version)",
       "threads        \(threadCount)",

@@ -1,6 +1,6 @@
 import CIntrinsics
 
-/// Products of floats that are rounded to bfloat16 on the way, by the matrix registers of AMX.
+/// Products of floats by the matrix registers of AMX, rounded to bfloat16 on the way or as sums of three of them.
 ///
 /// Both sides are packed once. 32 × 32 sums are in registers at a time, and every sum adds its terms in one order, 32 of them at a
 /// time, however the product is cut and whatever rows are beside it.
@@ -9,13 +9,29 @@ import CIntrinsics
 enum AMXProduct {
   /// Rows of the left operand that are packed at a time.
   private static let chunkRows = 768
-  /// Steps of 32 terms that are multiplied before the next tile's: more of them load and store sums less often, fewer keep the panels in
-  /// the second cache.
-  private static let stretchSteps = 24
+  /// Parts of steps of 32 terms that are multiplied before the next tile's: more of them load and store sums less often, fewer keep
+  /// the panels in the second cache.
+  private static let stretchParts = 24
   /// Bytes of packed panels: beyond what caches hold, memory is all that more of them cost.
   private static let panelMemory = 12 << 20
+  /// Bytes of sums that are kept together while their terms pass: a part of the second cache.
+  private static let sumMemory = 1024 << 10
+  private static let blockBytes = 32 * 32 * MemoryLayout<Float>.stride
   private static let panels = ScratchMemory()
   private static let tiles = ScratchMemory()
+
+  /// Rows, inputs and outputs from which on floats are faster this way: packing them in parts has to pay.
+  private static let fewestRows = 128
+  private static let fewestChannels = 512
+
+  /// Whether products go this way.
+  static func isPreferred(_ precision: ProductPrecision, rows: Int, inputs: Int, outputs: Int) -> Bool {
+    switch precision {
+    case .bf16: AMX.isInUse && rows > 0
+    case .f32:
+      MatrixMultiplier.inUse == .amx && rows >= fewestRows && min(inputs, outputs) >= fewestChannels
+    }
+  }
 
   /// C ← A·B, or C ← C + A·B.
   ///
@@ -30,17 +46,18 @@ enum AMXProduct {
     finish: (Range<Int>, Range<Int>) -> Void = { _, _ in }
   ) {
     precondition(
-      left.lanes == c.rows && right.lanes == c.columns && left.terms == right.terms && left.terms > 0,
+      left.lanes == c.rows && right.lanes == c.columns && left.terms == right.terms && left.terms > 0
+        && left.parts == right.parts,
       "a product of (\(left.lanes), \(left.terms)) and (\(right.terms), \(right.lanes)) into (\(c.rows), \(c.columns))"
     )
     let height = AMXOperand.lanesPerPanel
     let steps = (left.terms + AMXOperand.termsPerStep - 1) / AMXOperand.termsPerStep
-    let stretch = stretchSteps
+    let stretch = stretchParts / left.parts
     let chunks = max(1, (c.rows + chunkRows - 1) / chunkRows)
     let panelsPerChunk = ((c.rows + chunks - 1) / chunks + height - 1) / height
     // As many steps as the memory for panels holds, in even parts of whole stretches.
     let stretches = (steps + stretch - 1) / stretch
-    let stretchBytes = stretch * AMXOperand.stepBytes
+    let stretchBytes = stretch * left.stepBytes
     let most = max(1, panelMemory / (panelsPerChunk * stretchBytes))
     let blocks = (stretches + most - 1) / most
     let stretchesPerBlock = (stretches + blocks - 1) / blocks
@@ -59,6 +76,50 @@ enum AMXProduct {
           func place(_ panel: Int, _ part: Int) -> UnsafeMutableRawPointer {
             packed + panel * panelBytes + (part - block) * stretchBytes
           }
+          func multiplyBand(_ columns: Range<Int>) {
+            ink_configure_matrix_registers(64)
+            defer { ink_release_matrix_registers() }
+            let group = max(1, sumMemory / (count * blockBytes)) * height
+            tiles.withMemory(stretchBytes + blockBytes + count * blockBytes * (group / height)) { memory in
+              let edge = (memory + stretchBytes).bindMemory(to: Float.self, capacity: 1024)
+              let sums = edge + 1024
+              // Tiles whose sums are kept while all parts of their terms pass.
+              for first in stride(from: columns.lowerBound, to: columns.upperBound, by: group) {
+                let last = min(first + group, columns.upperBound)
+                for part in block..<end {
+                  for column in stride(from: first, to: last, by: height) {
+                    let tile = right.tile(column, steps: range(part), scratch: memory)
+                    let squares = count * range(part).count
+                    var ahead = linesAhead(column + height, part, first: first, last: last, columns)
+                    let perStep = (ahead.count + squares - 1) / squares
+                    for panel in 0..<count {
+                      let row = rows.lowerBound + panel * height
+                      let there = SumBlock(base: c.row(row) + column, stride: c.rowStride)
+                      let kept = SumBlock(
+                        base: sums + ((column - first) / height * count + panel) * 1024, stride: height)
+                      multiplyBlock(
+                        place(panel, part), tile, steps: range(part).count, parts: left.parts,
+                        from: part > block ? kept : accumulate || part > 0 ? there : nil,
+                        into: part + 1 < end ? kept : there, isKept: (part > block, part + 1 < end),
+                        rows: min(height, rows.upperBound - row),
+                        columns: min(height, columns.upperBound - column),
+                        distance: count == 1 && tile.isInPlace ? WeightsAhead.distance : 0, edge: edge,
+                        ahead: &ahead, perStep: perStep)
+                    }
+                  }
+                }
+              }
+            }
+          }
+          /// What is packed after a tile: the next one, or the first of the next part, or of the next group.
+          func linesAhead(
+            _ next: Int, _ part: Int, first: Int, last: Int, _ columns: Range<Int>
+          ) -> LinesOfRows {
+            if next < last { return right.lines(next, steps: range(part)) }
+            if part + 1 < end { return right.lines(first, steps: range(part + 1)) }
+            return last < columns.upperBound
+              ? right.lines(last, steps: range(block)) : LinesOfRows(nothingAt: c.base)
+          }
           pool.run(count * (end - block)) { task in
             let (panel, part) = task.quotientAndRemainder(dividingBy: end - block)
             left.pack(
@@ -68,25 +129,7 @@ enum AMXProduct {
           pool.run(bands) { band in
             let columns =
               tileCount * band / bands * height..<min(tileCount * (band + 1) / bands * height, c.columns)
-            ink_configure_matrix_registers(64)
-            tiles.withMemory(stretchBytes + 4096) { memory in
-              let sums = memory.bindMemory(to: Float.self, capacity: 1024)
-              for part in block..<end {
-                for column in stride(from: columns.lowerBound, to: columns.upperBound, by: height) {
-                  let tile = right.tile(column, steps: range(part), scratch: memory + 4096)
-                  for panel in 0..<count {
-                    let row = rows.lowerBound + panel * height
-                    multiplyBlock(
-                      place(panel, part), tile, steps: range(part).count,
-                      into: c.row(row) + column, stride: c.rowStride,
-                      rows: min(height, rows.upperBound - row),
-                      columns: min(height, columns.upperBound - column), accumulate: accumulate || part > 0,
-                      ahead: count == 1 && tile.isInPlace ? WeightsAhead.distance : 0, sums: sums)
-                  }
-                }
-              }
-            }
-            ink_release_matrix_registers()
+            multiplyBand(columns)
             if end == stretches { finish(rows, columns) }
           }
         }
@@ -104,40 +147,66 @@ enum AMXProduct {
     return min(most, max(wanted, narrow))
   }
 
+  /// Where sums of 32 × 32 are.
+  private struct SumBlock {
+    let base: UnsafeMutablePointer<Float>
+    /// Floats from a row to the next.
+    let stride: Int
+  }
+
   /// A panel by a tile.
   ///
   /// - Parameters:
-  ///   - ahead: how far ahead in the tile to ask for what comes, or 0.
-  ///   - sums: 1024 floats for a block that C does not hold whole.
+  ///   - source: the sums so far; nothing for zeros.
+  ///   - isKept: whether source and target have room for a whole block, whatever its extents.
+  ///   - distance: how far ahead in the tile to ask for what comes, or 0.
+  ///   - edge: 1024 floats for a block that C does not hold whole.
+  ///   - ahead: what is packed next, of which `perStep` lines are asked for in each step.
   private static func multiplyBlock(
-    _ left: UnsafeRawPointer, _ right: AMXTile, steps: Int, into c: UnsafeMutablePointer<Float>,
-    stride: Int, rows: Int, columns: Int, accumulate: Bool, ahead: Int,
-    sums: UnsafeMutablePointer<Float>
+    _ left: UnsafeRawPointer, _ right: AMXTile, steps: Int, parts: Int, from source: SumBlock?,
+    into target: SumBlock, isKept: (source: Bool, target: Bool), rows: Int, columns: Int, distance: Int,
+    edge: UnsafeMutablePointer<Float>, ahead: inout LinesOfRows, perStep: Int
   ) {
     let isWhole = columns == 32 && (rows == 32 || rows == 16)
-    let (target, width) = isWhole ? (c, stride) : (sums, 32)
-    if !isWhole, accumulate {
-      for row in 0..<rows { (sums + row * 32).update(from: c + row * stride, count: columns) }
+    var (first, last) = (source, target)
+    if !isWhole, let source, !isKept.source {
+      for row in 0..<rows {
+        (edge + row * 32).update(from: source.base + row * source.stride, count: columns)
+      }
+      first = SumBlock(base: edge, stride: 32)
     }
+    if !isWhole, !isKept.target { last = SumBlock(base: edge, stride: 32) }
     @inline(__always)
     func multiply(both: Bool) {
-      if accumulate { ink_load_sums(target, width &* 4, both) } else { ink_clear_sums(both) }
+      if let first { ink_load_sums(first.base, first.stride &* 4, both) } else { ink_clear_sums(both) }
       var a = left
       var b = right.base
       // Safe: both operands have as many steps.
-      for _ in 0..<steps {
-        if ahead > 0 {
-          for line in 0..<AMXOperand.stepBytes / 64 { ink_prefetch(b + (ahead &+ line &* 64)) }
+      if parts == 1 {
+        for _ in 0..<steps {
+          if distance > 0 {
+            for line in 0..<AMXOperand.partBytes / 64 { ink_prefetch(b + (distance &+ line &* 64)) }
+          }
+          ahead.ask(perStep)
+          ink_multiply_squares_bfloat16(a, b, right.pairStride, both)
+          a += AMXOperand.partBytes
+          b += AMXOperand.partBytes
         }
-        ink_multiply_squares_bfloat16(a, b, right.pairStride, both)
-        a += AMXOperand.stepBytes
-        b += AMXOperand.stepBytes
+      } else {
+        for _ in 0..<steps {
+          ahead.ask(perStep)
+          ink_multiply_squares_float(a, b, both)
+          a += 3 &* AMXOperand.partBytes
+          b += 3 &* AMXOperand.partBytes
+        }
       }
-      ink_store_sums(target, width &* 4, both)
+      ink_store_sums(last.base, last.stride &* 4, both)
     }
     if rows > 16 { multiply(both: true) } else { multiply(both: false) }
-    if !isWhole {
-      for row in 0..<rows { (c + row * stride).update(from: sums + row * 32, count: columns) }
+    if !isWhole, !isKept.target {
+      for row in 0..<rows {
+        (target.base + row * target.stride).update(from: edge + row * 32, count: columns)
+      }
     }
   }
 }
@@ -156,14 +225,27 @@ struct AMXTile {
 protocol AMXRightOperand {
   var lanes: Int { get }
   var terms: Int { get }
+  var parts: Int { get }
   /// The columns from one on over some steps, in place or packed into `scratch`.
   func tile(_ column: Int, steps: Range<Int>, scratch: UnsafeMutableRawPointer) -> AMXTile
+  /// What packing them will read.
+  func lines(_ column: Int, steps: Range<Int>) -> LinesOfRows
 }
 
 extension AMXOperand: AMXRightOperand {
   func tile(_ column: Int, steps: Range<Int>, scratch: UnsafeMutableRawPointer) -> AMXTile {
     pack(lane: column, steps: steps, isLeft: false, into: scratch)
     return AMXTile(base: scratch, pairStride: 64)
+  }
+
+  func lines(_ column: Int, steps: Range<Int>) -> LinesOfRows {
+    let first = steps.lowerBound * AMXOperand.termsPerStep
+    let termCount = min(steps.upperBound * AMXOperand.termsPerStep, terms) - first
+    let laneCount = min(AMXOperand.lanesPerPanel, lanes - column)
+    let start = base + (column * laneStride + first * termStride)
+    return termStride == 1
+      ? LinesOfRows(start, rows: laneCount, stride: laneStride, columns: termCount)
+      : LinesOfRows(start, rows: termCount, stride: termStride, columns: laneCount)
   }
 }
 
@@ -175,13 +257,14 @@ struct AMXPackedOperand: AMXRightOperand {
 
   var lanes: Int { matrix.outputs }
   var terms: Int { matrix.inputs }
+  var parts: Int { 1 }
 
   func tile(_ column: Int, steps: Range<Int>, scratch: UnsafeMutableRawPointer) -> AMXTile {
     let unitBytes = matrix.type.bytesPerUnit
     let unitsPerStep = AMXOperand.termsPerStep / 2
     let source =
       base + column / PackedMatrix.tileOutputs * matrix.tileBytes
-      + steps.lowerBound * AMXOperand.stepBytes
+      + steps.lowerBound * AMXOperand.partBytes
     let units = steps.upperBound * unitsPerStep
     guard units > matrix.units else { return AMXTile(base: source, pairStride: unitBytes) }
     // The last step reaches beyond the tile: a copy that ends with zeros.
@@ -190,5 +273,9 @@ struct AMXPackedOperand: AMXRightOperand {
     (scratch + there).initializeMemory(
       as: UInt8.self, repeating: 0, count: (units - matrix.units) * unitBytes)
     return AMXTile(base: UnsafeRawPointer(scratch), pairStride: unitBytes)
+  }
+
+  func lines(_ column: Int, steps: Range<Int>) -> LinesOfRows {
+    LinesOfRows(nothingAt: base.assumingMemoryBound(to: Float.self))
   }
 }
