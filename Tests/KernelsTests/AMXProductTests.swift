@@ -111,6 +111,65 @@ struct AMXProductTests {
     }
   }
 
+  /// A map and its gradients with enough rows and channels for floats to go this way, against sums in double precision.
+  @Test(arguments: [LinearWeight.Layout.outputMajor, .inputMajor], ProductPrecision.allCases)
+  func mapsAndTheirGradients(layout: LinearWeight.Layout, precision: ProductPrecision) {
+    let (rows, inputs, outputs) = (131, 515, 522)
+    var random = RandomFloats(seed: 77)
+    let pool = WorkerPool(threadCount: 2)
+    let x = GuardedMatrix(&random, rows: rows, columns: inputs)
+    let dY = GuardedMatrix(&random, rows: rows, columns: outputs)
+    let (values, bias) = (random.floats(inputs * outputs), random.floats(outputs))
+    func kept(_ value: Float) -> Double { Double(precision == .f32 ? value : rounded(value)) }
+    func place(_ output: Int, _ input: Int) -> Int {
+      layout == .outputMajor ? output * inputs + input : input * outputs + output
+    }
+    /// What a sum of some terms and a number that is there may differ by.
+    func check(_ found: Float, _ start: Double, _ terms: [(Float, Float)], _ what: String) {
+      let products = terms.map { kept($0.0) * kept($0.1) }
+      let size = products.reduce(abs(start)) { $0 + abs($1) }
+      let allowed = Double(2 * ((terms.count + 31) / 32) + 20) * size * 0x1p-24
+      #expect(abs(Double(found) - products.reduce(start, +)) <= allowed, "\(what)")
+    }
+    values.withUnsafeBufferPointer { values in
+      bias.withUnsafeBufferPointer { bias in
+        let weight = LinearWeight(
+          values: values.baseAddress!, bias: bias.baseAddress!, inputs: inputs, outputs: outputs,
+          layout: layout)
+        let y = GuardedMatrix(rows: rows, columns: outputs, gap: 2) { _, _ in 0.5 }
+        BLASEngine(pool: pool, precision: precision).linear(
+          x.view.readOnly, weight, into: y.view, epilogue: .add)
+        let dX = GuardedMatrix(rows: rows, columns: inputs, gap: 2) { _, _ in -0.25 }
+        linearBackwardInput(
+          dY.view.readOnly, weight, into: dX.view, accumulate: true, precision: precision, pool: pool)
+        var dW = [Float](repeating: 2, count: inputs * outputs)
+        linearBackwardWeight(
+          dY.view.readOnly, x.view.readOnly, layout: layout, into: &dW, precision: precision, pool: pool)
+        #expect(y.isIntact && dX.isIntact)
+        // Every seventh or so, the last ones among them.
+        for row in stride(from: rows - 1, through: 0, by: -13) {
+          for output in stride(from: outputs - 1, through: 0, by: -7) {
+            check(
+              y.row(row)[output], Double(bias[output]) + 0.5,
+              (0..<inputs).map { (x.view.row(row)[$0], values[place(output, $0)]) }, "y \(row), \(output)")
+          }
+          for input in stride(from: inputs - 1, through: 0, by: -7) {
+            check(
+              dX.row(row)[input], -0.25,
+              (0..<outputs).map { (dY.view.row(row)[$0], values[place($0, input)]) }, "dX \(row), \(input)")
+          }
+        }
+        for output in stride(from: outputs - 1, through: 0, by: -11) {
+          for input in stride(from: inputs - 1, through: 0, by: -13) {
+            check(
+              dW[place(output, input)], 2,
+              (0..<rows).map { (dY.view.row($0)[output], x.view.row($0)[input]) }, "dW \(output), \(input)")
+          }
+        }
+      }
+    }
+  }
+
   /// A NaN or ∞ spoils the row or the column that it belongs to and nothing beside.
   @Test(arguments: ProductPrecision.allCases) func notNumbersStayWhereTheyAre(precision: ProductPrecision) {
     for value in [Float.nan, .infinity] {

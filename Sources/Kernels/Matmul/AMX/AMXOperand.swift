@@ -7,6 +7,7 @@ import CIntrinsics
 ///
 /// Floats that are to keep their precision are sums of three bfloat16, exactly: each part is the nearest of what the ones before it
 /// leave. The two squares of the largest parts come first, then those of the middle ones, then those of the smallest.
+/// What is beyond the largest bfloat16 becomes NaN, parts below 2⁻¹²⁶ count as 0.
 struct AMXOperand {
   /// Lanes that registers hold.
   static let lanesPerPanel = 32
