@@ -39,14 +39,15 @@ public struct LanguageModel: Sendable {
   ///     generation settings count from there where it has them.
   ///   - engine: what computes; by default OpenBLAS with a thread per core.
   ///   - format: how matrices are held; by default as the files have them.
+  ///   - check: when weights are looked through for NaN and ∞; an adapter's and what is computed of it always at once.
   /// - Throws: an error that names the file, the field or tensor, and the fix.
   public static func load(
     from folder: String, adapter: String? = nil, engine: (any ComputeEngine)? = nil,
-    format: WeightFormat = .asStored
+    format: WeightFormat = .asStored, check: WeightCheck = .whenLoaded
   ) throws -> LanguageModel {
     let engine = engine ?? BLASEngine()
     if adapter == nil, let base = try LowRankAdapter.baseModel(of: folder) {
-      return try load(from: base, adapter: folder, engine: engine, format: format)
+      return try load(from: base, adapter: folder, engine: engine, format: format, check: check)
     }
     let vocabulary = [adapter, folder].compactMap { $0 }.first { Tokenizer.exists(in: $0) }
     // Weights wait for memory and disk, a vocabulary of 150,000 tokens for a core.
@@ -54,7 +55,7 @@ public struct LanguageModel: Sendable {
     // An error may end the process, which is not to happen below a thread that still reads.
     defer { _ = try? tokenizer.value() }
     let decoder = try Decoder.load(
-      from: folder, adapter: adapter, format: format, threadCount: engine.threadCount)
+      from: folder, adapter: adapter, format: format, threadCount: engine.threadCount, check: check)
     let settings = adapter.flatMap { fileExists($0 + "/generation_config.json") ? $0 : nil } ?? folder
     return LanguageModel(
       folder: folder, decoder: decoder, tokenizer: try tokenizer.value(),

@@ -35,11 +35,12 @@ public final class Decoder: Sendable {
   ///   - adapter: a folder in PEFT's layout whose changes are merged into the weights.
   ///   - format: how matrices are held; by default as the files have them.
   ///   - threadCount: threads that pack them, where they are packed.
+  ///   - check: when weights are looked through for NaN and ∞.
   /// - Throws: `ConfigurationError`, `DecoderError`, `AdapterError` or an error of `Checkpoints` that names file and
   ///   field; nothing is guessed and nothing is left out.
   public static func load(
     from path: String, adapter: String? = nil, format: WeightFormat = .asStored,
-    threadCount: Int = WorkerPool.defaultThreadCount()
+    threadCount: Int = WorkerPool.defaultThreadCount(), check: WeightCheck = .whenLoaded
   ) throws -> Decoder {
     let (description, source) = try openModel(path, adapter: adapter)
     try description.refuseUnknownSettings()
@@ -47,7 +48,7 @@ public final class Decoder: Sendable {
       family: description.family, configuration: description.configuration, source: source)
     return Decoder(
       configuration: description.configuration,
-      weights: try loader.load(format, threadCount: threadCount),
+      weights: try loader.load(format, threadCount: threadCount, check: check),
       unknownConfigurationFields: description.unknownFields)
   }
 

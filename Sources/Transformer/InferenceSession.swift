@@ -109,7 +109,8 @@ public final class InferenceSession {
   ///   - observe: receives intermediate results, chunk by chunk.
   /// - Returns: (V) scores of what follows the last token; valid until the next call, and as long as
   ///   the session lives (`withExtendedLifetime` where this is its last use).
-  /// - Throws: `DecoderError` before anything is computed; the session is then as it was.
+  /// - Throws: `DecoderError` before anything is computed; the session is then as it was. Of a model loaded with
+  ///   `WeightCheck.whenUsed` also what it has found; the session is of no use then.
   @discardableResult
   public func append(
     _ tokens: [Int], logits: MutableMatrixView? = nil, observe: ActivationObserver? = nil
@@ -122,9 +123,9 @@ public final class InferenceSession {
     let last = runner.logits(rows: 1)
 
     let sequenceLength = length + tokens.count
-    recomputeIfNeeded(forLength: sequenceLength)
+    try recomputeIfNeeded(forLength: sequenceLength)
     rememberPrompt(tokens)
-    run(tokens, sequenceLength: sequenceLength, logits: logits, last: last, observe: observe)
+    try run(tokens, sequenceLength: sequenceLength, logits: logits, last: last, observe: observe)
     if let logits {
       last.base.update(from: logits.row(tokens.count - 1), count: vocabulary)
     }
@@ -136,10 +137,10 @@ public final class InferenceSession {
   /// - Returns: (tokens, V) scores; valid until the next call, and as long as the session lives.
   public func extend(_ tokens: [Int]) throws -> UnsafeMutableBufferPointer<Float> {
     try checkPrompt(tokens)
-    recomputeIfNeeded(forLength: length + tokens.count)
+    try recomputeIfNeeded(forLength: length + tokens.count)
     rememberPrompt(tokens)
     let logits = runner.logits(rows: tokens.count)
-    run(tokens, sequenceLength: length + tokens.count, logits: logits, last: nil)
+    try run(tokens, sequenceLength: length + tokens.count, logits: logits, last: nil)
     return UnsafeMutableBufferPointer(start: logits.base, count: tokens.count * logits.columns)
   }
 
@@ -151,7 +152,7 @@ public final class InferenceSession {
   private func run(
     _ tokens: [Int], sequenceLength: Int, logits: MutableMatrixView?, last: MutableMatrixView?,
     observe: ActivationObserver? = nil
-  ) {
+  ) throws {
     var start = 0
     while start < tokens.count {
       let end = min(start + chunkSize, tokens.count)
@@ -160,7 +161,7 @@ public final class InferenceSession {
       runner.addPrompt(tokens[start..<end], cache: cache, sequenceLength: sequenceLength)
       let isLast = last != nil && end == tokens.count
       let scored = logits != nil ? 0..<rows : isLast ? rows - 1..<rows : 0..<0
-      runner.run(
+      try runner.run(
         scored: scored, logits: logits?.rows(start..<end) ?? (isLast ? last! : runner.noLogits),
         observe: observe)
       start = end
@@ -174,12 +175,12 @@ public final class InferenceSession {
   ///   the session lives (`withExtendedLifetime` where this is its last use).
   public func step(_ tokens: [Int]) throws -> UnsafeMutableBufferPointer<Float> {
     try checkStep(tokens[...])
-    recomputeIfNeeded(forLength: length + 1)
+    try recomputeIfNeeded(forLength: length + 1)
     rememberStep(tokens[...])
     let logits = runner.logits(rows: tokens.count)
     runner.begin()
     runner.addStep(tokens[...], cache: cache, sequenceLength: length + 1)
-    runner.run(scored: 0..<tokens.count, logits: logits)
+    try runner.run(scored: 0..<tokens.count, logits: logits)
     return UnsafeMutableBufferPointer(start: logits.base, count: tokens.count * logits.columns)
   }
 
@@ -227,7 +228,7 @@ public final class InferenceSession {
   /// Runs all tokens anew with the frequencies of long sequences, once a sequence becomes one.
   ///
   /// - SeeAlso: `Phi3ForCausalLM.prepare_inputs_for_generation` in Hugging Face transformers, which does the same.
-  func recomputeIfNeeded(forLength newLength: Int) {
+  func recomputeIfNeeded(forLength newLength: Int) throws {
     guard let limit = decoder.configuration.recomputationLength, (1...limit).contains(length),
       newLength > limit
     else { return }
@@ -237,14 +238,14 @@ public final class InferenceSession {
       min(shared, zip(first, row).prefix { $0 == $1 }.count)
     }
     cache.removeAll()
-    run(Array(first[..<max(shared, 1)]), sequenceLength: newLength, logits: nil, last: nil)
+    try run(Array(first[..<max(shared, 1)]), sequenceLength: newLength, logits: nil, last: nil)
     guard histories.count > 1 else { return }
     cache.select(parents: [Int](repeating: 0, count: histories.count))
     for position in max(shared, 1)..<first.count {
       let tokens = histories.map { $0[position] }
       runner.begin()
       runner.addStep(tokens[...], cache: cache, sequenceLength: newLength)
-      runner.run(scored: 0..<0, logits: runner.noLogits)
+      try runner.run(scored: 0..<0, logits: runner.noLogits)
     }
   }
 

@@ -50,7 +50,7 @@ public final class SessionBatch {
   /// Runs prompts, each in an empty session or one that it continues.
   ///
   /// - Returns: (parts, V) scores of what follows each; valid until the next call, and as long as the batch lives.
-  /// - Throws: `DecoderError` before anything is computed.
+  /// - Throws: `DecoderError` before anything is computed, or as `InferenceSession.append`.
   public func prefill(_ parts: [Part]) throws -> UnsafeMutableBufferPointer<Float> {
     for part in parts {
       precondition(part.session.runner === runner, "a session of another batch")
@@ -59,7 +59,7 @@ public final class SessionBatch {
     var lengths: [Int] = []
     for part in parts {
       lengths.append(part.session.length + part.tokens.count)
-      part.session.recomputeIfNeeded(forLength: lengths[lengths.count - 1])
+      try part.session.recomputeIfNeeded(forLength: lengths[lengths.count - 1])
       part.session.rememberPrompt(part.tokens)
     }
     let logits = runner.logits(rows: parts.count)
@@ -71,7 +71,7 @@ public final class SessionBatch {
       while start < part.tokens.count {
         let room = chunkSize - runner.rowCount
         if room <= 0 {
-          run(logits.rows(done..<finished))
+          try run(logits.rows(done..<finished))
           done = finished
           continue
         }
@@ -83,23 +83,23 @@ public final class SessionBatch {
       }
       finished += 1
     }
-    run(logits.rows(done..<finished))
+    try run(logits.rows(done..<finished))
     return UnsafeMutableBufferPointer(start: logits.base, count: parts.count * logits.columns)
   }
 
-  private func run(_ logits: MutableMatrixView) {
+  private func run(_ logits: MutableMatrixView) throws {
     guard runner.rowCount > 0 else { return }
     if logits.rows == 0 {
-      runner.run(scored: 0..<0, logits: logits)
+      try runner.run(scored: 0..<0, logits: logits)
     } else {
-      runner.run(scored: nil, logits: logits)
+      try runner.run(scored: nil, logits: logits)
     }
   }
 
   /// Appends one token to every row of every session.
   ///
   /// - Returns: (rows of all sessions, V) scores of what follows; valid until the next call, and as long as the batch lives.
-  /// - Throws: `DecoderError` before anything is computed.
+  /// - Throws: `DecoderError` before anything is computed, or as `InferenceSession.append`.
   public func step(_ parts: [Part]) throws -> UnsafeMutableBufferPointer<Float> {
     var rows = 0
     for part in parts {
@@ -108,7 +108,7 @@ public final class SessionBatch {
       rows += part.tokens.count
     }
     for part in parts {
-      part.session.recomputeIfNeeded(forLength: part.session.length + 1)
+      try part.session.recomputeIfNeeded(forLength: part.session.length + 1)
       part.session.rememberStep(part.tokens[...])
     }
     let logits = runner.logits(rows: rows)
@@ -116,7 +116,7 @@ public final class SessionBatch {
     for part in parts {
       runner.addStep(part.tokens[...], cache: part.session.cache, sequenceLength: part.session.length + 1)
     }
-    runner.run(scored: 0..<rows, logits: logits)
+    try runner.run(scored: 0..<rows, logits: logits)
     return UnsafeMutableBufferPointer(start: logits.base, count: rows * logits.columns)
   }
 }

@@ -72,6 +72,49 @@ import _TestSupport
     #expect(
       difference(fast, exact) <= allowed * largest(exact), "\(family) \(type): \(difference(fast, exact))")
     #expect(fast == (try scores(kept, BLASEngine(threadCount: 1))), "threads change bits")
+    for engine in [NaiveEngine(), BLASEngine(threadCount: 2)] as [any ComputeEngine] {
+      let later = try Decoder.load(from: folder("model.gguf"), check: .whenUsed)
+      #expect(try scores(later, engine) == (engine.name == "blas" ? fast : exact), "\(family) \(type)")
+    }
+  }
+
+  /// A scale that is NaN gives no scores: not when its matrix is first used from the file, nor when it is packed at once for a
+  /// long prompt.
+  @Test(arguments: ["gpt2", "qwen2", "mixtral"], GGUFExport.OutputType.allCases)
+  func aScaleThatIsNaNIsRefusedWhenItIsUsed(family: String, type: GGUFExport.OutputType) throws {
+    let folder = try TemporaryFolder()
+    try RandomWeights(Self.description(family), seed: 9).save(to: folder("model"))
+    _ = try ModelConversion.writeGGUF(from: folder("model"), to: folder("model.gguf"), as: type)
+    let file = try GGUFFile(path: folder("model.gguf"))
+    for suffix in family == "mixtral" ? ["ffn_down_exps.weight"] : ["attn_output.weight", "ffn_up.bias"] {
+      guard let tensor = file.tensors.last(where: { $0.name.hasSuffix(suffix) }) else { continue }
+      var bytes = try Data(contentsOf: URL(filePath: folder("model.gguf")))
+      let blocks = tensor.byteCount / tensor.type.bytesPerBlock
+      // A mixture's experts are not all used: each gets one.
+      for part in 0..<3 {
+        let block = tensor.byteRange.lowerBound + (blocks * (part + 1) / 3 - 1) * tensor.type.bytesPerBlock
+        // Every float and every block's first number, but that of q6_K, which ends with it.
+        let offset = tensor.type == .q6_k ? 208 : 0
+        for byte in 0..<(tensor.type == .f32 ? 4 : 2) { bytes[block + offset + byte] = 0xFF }
+      }
+      try bytes.write(to: URL(filePath: folder("damaged.gguf")))
+      func isNamed(_ error: any Error) -> Bool {
+        "\(error)".contains("damaged.gguf") && "\(error)".contains("'\(tensor.name)' holds")
+          && "\(error)".contains("nan")
+      }
+      #expect(performing: { try Decoder.load(from: folder("damaged.gguf")) }, throws: isNamed)
+      for (engine, count) in [
+        (NaiveEngine(), 3), (BLASEngine(threadCount: 2), 3), (BLASEngine(threadCount: 2), 60),
+      ] as [(any ComputeEngine, Int)] {
+        let decoder = try Decoder.load(from: folder("damaged.gguf"), check: .whenUsed)
+        let session = try InferenceSession(decoder: decoder, engine: engine)
+        for _ in 0..<2 {
+          #expect(
+            "\(suffix) of \(family) as \(type), \(engine.name)",
+            performing: { try session.append([Int](repeating: 3, count: count / 2)) }, throws: isNamed)
+        }
+      }
+    }
   }
 
   /// What `--dtype` packs while it loads is what a file of that type holds.

@@ -82,8 +82,10 @@ import _TestSupport
     try Data(length + Array(header.utf8) + data).write(to: URL(filePath: "\(folder)/model.safetensors"))
   }
 
-  private static func scores(_ decoder: Decoder) throws -> [Float] {
-    let session = try InferenceSession(decoder: decoder, engine: NaiveEngine())
+  private static func scores(
+    _ decoder: Decoder, _ engine: any ComputeEngine = NaiveEngine()
+  ) throws -> [Float] {
+    let session = try InferenceSession(decoder: decoder, engine: engine)
     return try withExtendedLifetime(session) { try Array(session.append([3, 1500, 7, 12])) }
   }
 
@@ -94,6 +96,9 @@ import _TestSupport
     try Self.write(weights, order, to: folder.path)
     let decoder = try Decoder.load(from: folder.path, threadCount: threadCount)
     #expect(try Self.scores(decoder) == Self.scores(weights.makeDecoder()))
+    let later = try Decoder.load(from: folder.path, threadCount: threadCount, check: .whenUsed)
+    let engine = BLASEngine(threadCount: threadCount)
+    #expect(try Self.scores(later, engine) == Self.scores(decoder, engine))
 
     let checkpoint = try Checkpoint(path: folder.path)
     let loader = WeightLoader(
@@ -124,12 +129,43 @@ import _TestSupport
       try Self.write(
         weights, order, to: folder.path,
         numbers: [(name, element, .nan), (name, weights.shape(of: name)!.reduce(1, *) - 1, .infinity)])
-      #expect {
-        try Decoder.load(from: folder.path, threadCount: 3)
-      } throws: { error in
+      func isNamed(_ error: any Error) -> Bool {
         "\(error)".contains("model.safetensors") && "\(error)".contains(name)
           && "\(error)".contains(" at element \(element);")
       }
+      #expect(performing: { try Decoder.load(from: folder.path, threadCount: 3) }, throws: isNamed)
+      for engine in [NaiveEngine(), BLASEngine(threadCount: 3)] as [any ComputeEngine] {
+        // What is put together is read when the model is loaded.
+        #expect(
+          performing: {
+            try Self.scores(
+              Decoder.load(from: folder.path, threadCount: 3, check: .whenUsed), engine)
+          }, throws: isNamed)
+      }
     }
+  }
+
+  /// Vectors and tables, which few of the prompt's tokens use, are looked through before there are scores.
+  @Test(
+    arguments: [
+      ("model.norm.weight", 7), ("model.layers.1.input_layernorm.weight", 191),
+      ("model.embed_tokens.weight", 192 * 900),
+    ], [nil, WeightType.bf16])
+  func noScoresComeOfWhatIsNotFinite(place: (name: String, element: Int), type: WeightType?) throws {
+    let weights = try Self.weights()
+    let folder = try TemporaryFolder()
+    try Self.write(weights, .byName, to: folder.path, numbers: [(place.name, place.element, -.infinity)])
+    let format = type.map { WeightFormat.packed($0) } ?? .asStored
+    func isNamed(_ error: any Error) -> Bool { "\(error)".contains("\(place.name)' holds -inf") }
+    #expect(performing: { try Decoder.load(from: folder.path, format: format) }, throws: isNamed)
+    // A table that is rounded is read when the model is loaded.
+    #expect(
+      performing: {
+        let decoder = try Decoder.load(from: folder.path, format: format, check: .whenUsed)
+        let session = try InferenceSession(decoder: decoder, engine: BLASEngine(threadCount: 2))
+        do { try session.append([3]) } catch { #expect(isNamed(error)) }
+        let batch = SessionBatch(decoder: decoder, engine: BLASEngine(threadCount: 2))
+        _ = try batch.prefill([.init(batch.makeSession(capacity: 4, maximumRows: 1), [5, 6])])
+      }, throws: isNamed)
   }
 }

@@ -7,7 +7,8 @@ public final class BLASEngine: ComputeEngine {
   /// Threads that take part.
   public var threadCount: Int { pool.threadCount }
 
-  private let pool: WorkerPool
+  /// The threads of passes of few rows.
+  public let pool: WorkerPool
   /// The threads of passes of many rows: a prompt uses more of them well than a memory can feed in decoding.
   private let batchPool: WorkerPool
   private let precision: ProductPrecision

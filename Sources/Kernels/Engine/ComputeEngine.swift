@@ -10,6 +10,9 @@ public protocol ComputeEngine: Sendable {
   /// Threads that take part.
   var threadCount: Int { get }
 
+  /// The threads, for what is done between two operations.
+  var pool: WorkerPool { get }
+
   /// Looks up embeddings.  y[r] = table[ids[r]]
   /// - Parameters:
   ///   - ids: R row numbers of the table, checked.
@@ -123,6 +126,9 @@ public protocol ComputeEngine: Sendable {
 }
 
 extension ComputeEngine {
+  /// The calling thread alone.
+  public var pool: WorkerPool { WorkerPool(threadCount: 1) }
+
   /// Attention of all rows by one plan over one layer.
   public func attention(
     queries: MatrixView, layer: KeyValueLayer, plan: AttentionPlan, shape: AttentionShape,

@@ -68,6 +68,8 @@ extension Decoder {
     let rows = pass.tokens.count
     let shape = configuration.attention
     let placement = configuration.normalization.placement
+    /// Whether weights that have not been read yet are as they should be; if not, the pass ends and its session throws.
+    func areUsable(_ stage: Int) -> Bool { weights.checks?.pass(stage, engine.pool) ?? true }
 
     /// norm(x), or x itself where there is no norm.
     func normalized(
@@ -97,11 +99,13 @@ extension Decoder {
     }
 
     // x = s·E[token] + P[position]
+    guard areUsable(0) else { return }
     let x = embed(pass, engine: engine, storage: storage)
     let rotations = rotations(for: pass, storage: storage)
     observe?(.embedding, x.readOnly)
 
     for (index, block) in weights.blocks.enumerated() {
+      guard areUsable(index + 1) else { return }
       // q, k, v = norm(x)·W + b
       let attentionInput = normalized(x, block.attentionNorm, .attentionInput)
       observe?(.attentionInput(layer: index), attentionInput.readOnly)
@@ -175,7 +179,7 @@ extension Decoder {
       scored = 0..<last.rows
       wanted = scored
     }
-    guard !wanted.isEmpty else { return }
+    guard !wanted.isEmpty, areUsable(PendingChecks.last) else { return }
     var output = normalized(last.rows(wanted), weights.finalNorm, .finalNorm)
     if let projection = weights.outputProjection {
       let projected = storage.matrix(.outputProjection, output.rows, projection.outputs)

@@ -70,11 +70,13 @@ final class PassRunner {
   /// - Parameters:
   ///   - scored: rows that follow one another; nothing for those that were added with `scoresLast`.
   ///   - logits: (rows scored, V).
-  func run(scored: Range<Int>?, logits: MutableMatrixView, observe: ActivationObserver? = nil) {
+  /// - Throws: what a look at the weights has found that were used for the first time.
+  func run(scored: Range<Int>?, logits: MutableMatrixView, observe: ActivationObserver? = nil) throws {
     if scored != nil { pass.scoredRows.removeAll(keepingCapacity: true) }
     decoder.forward(
       pass, engine: engine, storage: buffers, scored: scored ?? 0..<0, logits: logits, observe: observe)
     begin()
+    try decoder.weights.checks?.throwIfFailed()
   }
 
   /// What a pass writes whose scores nobody wants.

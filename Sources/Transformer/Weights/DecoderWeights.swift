@@ -62,6 +62,8 @@ public struct DecoderWeights: @unchecked Sendable {
   public let isHeadTied: Bool
   /// Mapped files and converted copies that the pointers lead into.
   let owners: [AnyObject]
+  /// What of them has not been read yet; nothing where all has.
+  var checks: PendingChecks?
 
   /// (V, embedding channels) as floats.
   /// - Precondition: the table is not packed.
@@ -72,7 +74,8 @@ public struct DecoderWeights: @unchecked Sendable {
     DecoderWeights(
       embedding: embedding, positionEmbedding: positionEmbedding, embeddingNorm: embeddingNorm,
       embeddingProjection: embeddingProjection, blocks: Array(blocks.prefix(count)), finalNorm: finalNorm,
-      outputProjection: outputProjection, head: head, isHeadTied: isHeadTied, owners: owners)
+      outputProjection: outputProjection, head: head, isHeadTied: isHeadTied, owners: owners,
+      checks: checks)
   }
 
   /// Bytes of the blocks' matrices; of a mixture those of the experts that one token takes.

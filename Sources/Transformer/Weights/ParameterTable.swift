@@ -316,12 +316,14 @@ package struct ParameterTable: Sendable {
   ///
   /// - Parameters:
   ///   - owners: what keeps the memory that pointers lead into.
+  ///   - stage: told what is asked for next: 0 the embeddings, n the nth block, `PendingChecks.last` what follows the blocks.
   ///   - pointer: the elements of a parameter, (rows, columns); called once for each that is neither packed nor transposed, in
   ///     the order of `parameters`.
   ///   - transposed: the elements of a map's matrix where they lie the other way round, (columns, rows), and shall be used so.
   ///   - packed: the matrix of a map or of the token embedding in compact types, or nothing where it stays as floats.
   package func assemble(
-    owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>,
+    owners: () -> [AnyObject], stage: (Int) -> Void = { _ in },
+    pointer: (Parameter) throws -> UnsafePointer<Float>,
     transposed: (Parameter) throws -> UnsafePointer<Float>?,
     packed: (Parameter, MatrixUse) throws -> PackedWeight?
   ) rethrows -> DecoderWeights {
@@ -375,6 +377,7 @@ package struct ParameterTable: Sendable {
 
     var blocks: [BlockWeights] = []
     for layer in 0..<configuration.layerCount {
+      stage(layer + 1)
       let declared = family.layerTensors(configuration, layer)
       func parameters(_ slot: LayerSlot, expert: Int = 0) -> [Parameter] {
         declared[slot].map { self.parameters(of: slot, $0, layer: layer, expert: expert) } ?? []
@@ -427,6 +430,7 @@ package struct ParameterTable: Sendable {
           feedForwardPostNorm: feedForwardPostNorm))
     }
 
+    stage(PendingChecks.last)
     let finalNorm = try norm(outside[.finalNorm].map { self.parameters(of: .finalNorm, $0) })
     let outputProjection = try outside[.outputProjection].map {
       try linear(self.parameters(of: .outputProjection, $0), $0.layout)

@@ -31,10 +31,9 @@ protocol StoredMatrix: Sendable {
   /// - Parameter pool: who looks.
   /// - Throws: an error that tells of the first NaN or ∞.
   func checkFinite(_ pool: WorkerPool) throws
-  /// The elements where they are, (rows, columns), if they can be used there: finite floats in the order of the rows.
-  /// - Parameter pool: who looks for NaN and ∞.
-  /// - Throws: an error that tells of the first NaN or ∞.
-  func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)?
+  /// The elements where they are, (rows, columns), if they can be used there: floats in the order of the rows, which nobody has
+  /// looked at.
+  func floatsInPlace() -> (values: UnsafePointer<Float>, owner: AnyObject)?
   /// Gives the memory behind rows that have been read back to the system.
   /// - Parameter margin: bytes before and behind them that are given back too; what is read there again comes back.
   func release(rows: Range<Int>, margin: Int)
@@ -55,7 +54,7 @@ extension StoredMatrix {
     }
     if !areFinite.load(ordering: .relaxed) { try throwNonFinite() }
   }
-  func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
+  func floatsInPlace() -> (values: UnsafePointer<Float>, owner: AnyObject)? { nil }
   func release(rows: Range<Int>, margin: Int) {}
 
   /// Gives the memory behind rows that have been read back.
@@ -125,9 +124,8 @@ struct RecordMatrix: StoredMatrix {
 
   func throwNonFinite() throws { try record.checkFinite() }
 
-  func floatsInPlace(_ pool: WorkerPool) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
+  func floatsInPlace() -> (values: UnsafePointer<Float>, owner: AnyObject)? {
     guard order == nil, let floats = record.floatsWithoutCopy?.baseAddress else { return nil }
-    try checkFinite(pool)
     return (floats + firstRow * columns, record.file)
   }
 

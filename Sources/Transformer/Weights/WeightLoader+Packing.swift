@@ -140,8 +140,8 @@ extension WeightLoader {
         guard run.matrix.type == span.type.tensorType else { return nil }
       }
     }
-    for matrix in matrices { try matrix.checkFinite(pool) }
-    let sorted = runs
+    for matrix in matrices { try checks == nil ? matrix.checkFinite(pool) : matrix.check() }
+    let (sorted, checks) = (runs, checks)
     return spans.map { span in
       let rowBytes = inputs / span.type.elementsPerBlock * span.type.bytesPerBlock
       let used = sorted.filter { $0.outputs.overlaps(span.outputs) }
@@ -154,6 +154,12 @@ extension WeightLoader {
             let part = range.clamped(to: run.outputs)
             guard !part.isEmpty else { continue }
             let row = run.source + part.lowerBound - run.outputs.lowerBound
+            // While the rows are in the nearest cache.
+            defer {
+              if let checks, !(row..<row + part.count).allSatisfy(run.matrix.isFinite(row:)) {
+                checks.report(run.matrix)
+              }
+            }
             let place = target + (part.lowerBound - range.lowerBound) * rowBytes
             if run.matrix.isInOrder {
               place.copyMemory(from: run.matrix.bytes(row: row)!, byteCount: part.count * rowBytes)

@@ -8,6 +8,8 @@ struct WeightLoader {
   let source: any WeightSource
   /// What the decoder consists of.
   let table: ParameterTable
+  /// Receives what is to be looked at when it is used; nothing where all is looked at at once.
+  private(set) var checks: PendingChecks?
 
   init(family: DecoderFamily, configuration: DecoderConfiguration, source: any WeightSource) {
     self.family = family
@@ -30,11 +32,19 @@ struct WeightLoader {
   /// - Parameters:
   ///   - format: how matrices are held.
   ///   - threadCount: threads that pack them.
+  ///   - check: when they are looked through for NaN and ∞.
   ///   - available: bytes that may be allocated.
   func load(
-    _ format: WeightFormat = .float32, threadCount: Int = 1, available: Int? = availableMemory()
+    _ format: WeightFormat = .float32, threadCount: Int = 1, check: WeightCheck = .whenLoaded,
+    available: Int? = availableMemory()
   ) throws -> DecoderWeights {
-    try check()
+    if check == .whenUsed, checks == nil {
+      var loader = self
+      loader.checks = PendingChecks()
+      return try loader.load(format, threadCount: threadCount, available: available)
+    }
+    let checks = checks
+    try self.check()
     let (floats, packed) = try byteCounts(format, countsMapped: false)
     let needed = floats + packed
     if let available, needed > available {
@@ -48,9 +58,15 @@ struct WeightLoader {
     }
     let pool = WorkerPool(threadCount: threadCount)
     let arena = WeightArena(byteCount: packed)
-    return try table.assemble(
+    var weights = try table.assemble(
       owners: { owners },
+      stage: { checks?.stage = $0 },
       pointer: { parameter in
+        if let checks, parameter.columns == 1 {
+          let vector = try laterVector(parameter, checks)
+          owners.append(vector)
+          return UnsafePointer(vector.elements.baseAddress!)
+        }
         var (values, owner) = try elements(of: parameter, pool: pool)
         // A vector between packed matrices would keep a large page of what was read of them.
         if format != .float32, parameter.count <= 16_384, owner is MappedFile {
@@ -66,6 +82,42 @@ struct WeightLoader {
         owners.append(owner)
         return values
       }, packed: { parameter, use in try pack(parameter, use, format, arena: arena, pool: pool) })
+    weights.checks = checks
+    return weights
+  }
+
+  /// The same loader, looking at all at once.
+  private var withoutChecks: WeightLoader {
+    var loader = self
+    loader.checks = nil
+    return loader
+  }
+
+  /// A vector that is filled before it is used.
+  private func laterVector(_ parameter: Parameter, _ checks: PendingChecks) throws -> FloatBuffer {
+    try checkShapes(of: parameter)
+    let buffer = FloatBuffer(count: parameter.count)
+    // Safe: nothing changes what a loader reads, and the buffer is nobody else's until this has been done, once.
+    nonisolated(unsafe) let (loader, target) = (withoutChecks, buffer)
+    checks.add { pool in
+      let (values, owner) = try loader.elements(of: parameter, pool: pool)
+      withExtendedLifetime(owner) {
+        target.elements.baseAddress!.update(from: values, count: parameter.count)
+      }
+    }
+    return buffer
+  }
+
+  /// Looks through matrices that are used where they lie, or has them looked through before they are.
+  private func checkFinite(_ matrices: [any StoredMatrix], pool: WorkerPool) throws {
+    guard let checks else {
+      for matrix in matrices { try matrix.checkFinite(pool) }
+      return
+    }
+    for matrix in matrices { try matrix.check() }
+    checks.add { pool in
+      for matrix in matrices { try matrix.checkFinite(pool) }
+    }
   }
 
   /// Checks that the source holds the right tensors and no others, without reading them.
@@ -94,11 +146,12 @@ struct WeightLoader {
     guard let matrices = try adjacentMatrices(of: parameter) else { return nil }
     var found: (values: UnsafePointer<Float>, owner: AnyObject)?
     for matrix in matrices {
-      guard let place = try matrix.floatsInPlace(pool), found == nil || found?.owner === place.owner else {
+      guard let place = matrix.floatsInPlace(), found == nil || found?.owner === place.owner else {
         return nil
       }
       found = found ?? place
     }
+    try checkFinite(matrices, pool: pool)
     return found
   }
 
@@ -126,10 +179,11 @@ struct WeightLoader {
   ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
     guard parameter.isWholeTensor else { return nil }
     try checkShapes(of: parameter)
-    guard let matrix = try source.matrix(of: parameter.pieces[0].tensor), matrix.isTransposed else {
-      return nil
-    }
-    return try matrix.floatsInPlace(pool)
+    guard let matrix = try source.matrix(of: parameter.pieces[0].tensor), matrix.isTransposed,
+      let place = matrix.floatsInPlace()
+    else { return nil }
+    try checkFinite([matrix], pool: pool)
+    return place
   }
 
   func checkShapes(of parameter: Parameter) throws {

@@ -138,7 +138,8 @@ struct GenerateCommand: ParsableCommand {
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
     let talks = (chat.system != nil || chat.messages != nil) && adapter.lora == nil
     let model = try engine.load(
-      try model.resolvedFolder(preferring: talks ? BundledModels.chatName : nil), adapter: adapter.lora)
+      try model.resolvedFolder(preferring: talks ? BundledModels.chatName : nil), adapter: adapter.lora,
+      check: .whenUsed)
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let tokens = try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize

@@ -42,8 +42,11 @@ struct EngineOptions: ParsableArguments {
   }
 
   /// A model with its weights as `--dtype` wants them, an adapter's changes among them, and this engine.
-  func load(_ folder: String, adapter: String? = nil) throws -> LanguageModel {
-    try LanguageModel.load(from: folder, adapter: adapter, engine: try makeEngine(), format: dtype)
+  func load(
+    _ folder: String, adapter: String? = nil, check: WeightCheck = .whenLoaded
+  ) throws -> LanguageModel {
+    try LanguageModel.load(
+      from: folder, adapter: adapter, engine: try makeEngine(), format: dtype, check: check)
   }
 
   /// The engine.
