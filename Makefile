@@ -113,7 +113,8 @@ install: build ## install program, models, man pages and completions under PREFI
 	@set -e; to="$(DESTDIR)$(PREFIX)"; program=$(INKSTONE); \
 	install -d "$$to/bin" "$$to/share/man/man1" "$$to/share/bash-completion/completions" \
 	  "$$to/share/zsh/site-functions" "$$to/share/fish/vendor_completions.d"; \
-	install -s -m 755 "$$program" "$$to/bin/inkstone"; \
+	install -m 755 "$$program" "$$to/bin/inkstone"; \
+	strip "$$to/bin/inkstone" 2>/dev/null || true; \
 	"$$program" manual -o "$$to/share/man/man1"; \
 	"$$program" completion bash > "$$to/share/bash-completion/completions/inkstone"; \
 	"$$program" completion zsh > "$$to/share/zsh/site-functions/_inkstone"; \

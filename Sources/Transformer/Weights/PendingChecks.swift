@@ -15,7 +15,7 @@ public enum WeightCheck: Sendable {
 ///
 /// Matrices that are packed at their second product are looked through by what reads their rows, and only reported here.
 final class PendingChecks: @unchecked Sendable {
-  // Safe: everything that changes is under `state`; the rest is atomic.
+  // Safe: what changes is under `state` or atomic, but for `stage`, which one thread sets while it loads.
 
   /// Reads what one parameter consists of, or tells of its first NaN or ∞.
   typealias Check = @Sendable (WorkerPool) throws -> Void
