@@ -23,6 +23,35 @@ import Testing
     }
   }
 
+  /// Weights are looked at while the first pass uses them: nothing has been written by then, not even the prompt.
+  @Test(
+    arguments: [
+      ["人工智能是", "--echo"], ["人工智能是", "--num-beams", "3", "--json"], ["人工智能是", "--dtype", "q8_0"],
+      ["人工智能是", "--engine", "naive", "--prompt-cache", "prompt.kv"],
+      ["-f", "prompts.jsonl", "--batch-size", "2"],
+    ])
+  func aDamagedCopyWritesNothing(flags: [String]) throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      let files = FileManager.default
+      for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        try files.copyItem(atPath: "\(Self.model)/\(name)", toPath: "\(folder)/\(name)")
+      }
+      var data = try Data(contentsOf: URL(filePath: Self.model + "/model.safetensors"))
+      // The last bytes belong to some tensor, and are a NaN in every type of float.
+      data.replaceSubrange(data.count - 4..<data.count, with: [0xFF, 0xFF, 0xFF, 0xFF])
+      try data.write(to: URL(filePath: folder + "/model.safetensors"))
+      try "{\"prompt\": \"人工智能是\"}\n{\"prompt\": \"词向量\"}\n".write(
+        toFile: folder + "/prompts.jsonl", atomically: true, encoding: .utf8)
+      let local = flags.map { $0.contains(".") ? "\(folder)/\($0)" : $0 }
+      let outcome = try CommandRunner.run(["generate", "-m", folder, "-n", "3"] + local)
+      #expect(outcome.status == 2 && !outcome.signaled && outcome.output.isEmpty, "\(outcome)")
+      #expect(
+        outcome.errorLine.contains("model.safetensors: tensor '") && outcome.errorLine.contains("holds nan"),
+        "\(outcome)")
+      #expect(!files.fileExists(atPath: folder + "/prompt.kv"))
+    }
+  }
+
   @Test(arguments: ["blas", "naive"]) func itComputesWhatTransformersDoes(engine: String) throws {
     let outcome = try CommandRunner.run([
       "verify", "-m", Self.model, Self.model + "/reference", "--engine", engine,

@@ -162,10 +162,11 @@ struct GenerateCommand: ParsableCommand {
       !noStream && format == .text && processor == nil && output == nil && plan.beamCount == 1
       && plan.sequenceCount == 1
     var streamer: TextStreamer?
+    // The prompt is written with the first token: weights that are looked at when they are used may turn out to be damaged.
+    var opening = ""
     if streams, model.tokenizer != nil {
-      let (opening, first) = try makeStreamer(model, plan, tokens)
-      try StandardStreams.write(opening)
-      streamer = first
+      let (prompt, first) = try makeStreamer(model, plan, tokens)
+      (opening, streamer) = (prompt, first)
     }
     var failure: (any Error)?
     let result = try generate(
@@ -174,7 +175,8 @@ struct GenerateCommand: ParsableCommand {
       interruption: Interruption.flag,
       onToken: { _, token, _ in
         guard streamer != nil, failure == nil else { return }
-        let piece = streamer!.append(token)
+        let piece = opening + streamer!.append(token)
+        opening = ""
         do {
           try StandardStreams.write(piece)
         } catch {
@@ -190,7 +192,7 @@ struct GenerateCommand: ParsableCommand {
 
     let texts = try texts(of: result, model, plan, tokens, processor, format)
     if streamer != nil {
-      try StandardStreams.write(streamer!.finish() + "\n")
+      try StandardStreams.write(opening + streamer!.finish() + "\n")
     } else {
       let text = GenerationDocument(
         prompt: tokens, result: result, texts: texts, loadDuration: loadDuration,
