@@ -38,7 +38,7 @@ import Testing
       }
       var data = try Data(contentsOf: URL(filePath: Self.model + "/model.safetensors"))
       // The last bytes belong to some tensor, and are a NaN in every type of float.
-      data.replaceSubrange(data.count - 4..<data.count, with: [0xFF, 0xFF, 0xFF, 0xFF])
+      data.replaceSubrange(data.count - 4..<data.count, with: [0xFF, 0x7F, 0xFF, 0x7F])
       try data.write(to: URL(filePath: folder + "/model.safetensors"))
       try "{\"prompt\": \"人工智能是\"}\n{\"prompt\": \"词向量\"}\n".write(
         toFile: folder + "/prompts.jsonl", atomically: true, encoding: .utf8)
