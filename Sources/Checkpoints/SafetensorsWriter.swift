@@ -18,12 +18,16 @@ public struct TensorDeclaration: Sendable, Equatable {
 /// Writes safetensors files, byte for byte as the `safetensors` package writes the same tensors.
 ///
 /// Tensors lie in the order of their types, widest first, then of their names, and the header is padded with
-/// spaces to a multiple of eight bytes, so that each tensor is aligned for its type. Metadata is written in
-/// the order of its keys (the package's order changes from run to run).
+/// spaces to a multiple of eight bytes, so that each tensor is aligned for its type; to more where a caller
+/// wants it, for a load of 64 bytes that lies across two lines of the cache costs more than one that does not.
+/// Metadata is written in the order of its keys (the package's order changes from run to run).
 /// - SeeAlso: `prepare` in huggingface/safetensors 0.8, `safetensors/src/tensor.rs`.
 public enum SafetensorsWriter {
   /// Receives a part of a tensor's bytes.
   public typealias Append = (UnsafeRawBufferPointer) throws -> Void
+
+  /// Where the first tensor of a model begins, in bytes: a line of a cache, which rows of most models are multiples of.
+  public static let modelAlignment = 64
 
   /// Writes a file whose tensors are produced one at a time, so that a model larger than memory can be written.
   ///
@@ -31,15 +35,16 @@ public enum SafetensorsWriter {
   ///   - path: the file; replaced only when all is written (`AtomicFile`).
   ///   - declarations: the tensors, in any order.
   ///   - metadata: strings for `__metadata__`; when empty, none is written.
+  ///   - alignment: the first tensor begins at a multiple of so many bytes, a power of two from 8 on.
   ///   - contents: appends the bytes of one tensor, little-endian and row-major, in as many parts as it likes;
   ///     called once per tensor in the order of the file.
   /// - Throws: `SafetensorsError` for a name, shape or number of bytes that the format does not allow,
   ///   `FileError`, or what `contents` throws. The old file then stays.
   public static func write(
     to path: String, _ declarations: [TensorDeclaration], metadata: [String: String] = [:],
-    contents: (TensorDeclaration, Append) throws -> Void
+    alignment: Int = 8, contents: (TensorDeclaration, Append) throws -> Void
   ) throws {
-    let layout = try Layout(path: path, declarations, metadata)
+    let layout = try Layout(path: path, declarations, metadata, alignment: alignment)
     try AtomicFile.write(to: path) { file in
       try layout.header.withUnsafeBytes { try file.append($0) }
       for (tensor, byteCount) in layout.tensors {
@@ -81,7 +86,10 @@ public enum SafetensorsWriter {
     /// The length, the JSON text and the padding.
     private(set) var header: [UInt8] = []
 
-    init(path: String, _ declarations: [TensorDeclaration], _ metadata: [String: String]) throws {
+    init(
+      path: String, _ declarations: [TensorDeclaration], _ metadata: [String: String], alignment: Int
+    ) throws {
+      precondition(alignment >= 8 && alignment.nonzeroBitCount == 1, "tensors at multiples of \(alignment)")
       self.path = path
       // Rust compares strings by their bytes, Swift by Unicode's canonical order; the package's order counts.
       func precedes(_ left: String, _ right: String) -> Bool {
@@ -123,7 +131,9 @@ public enum SafetensorsWriter {
       }
 
       var text = Array("{\(members.joined(separator: ","))}".utf8)
-      text.append(contentsOf: repeatElement(UInt8(ascii: " "), count: (8 - text.count % 8) % 8))
+      // Eight bytes of length come first.
+      let padding = (alignment - (text.count + 8) % alignment) % alignment
+      text.append(contentsOf: repeatElement(UInt8(ascii: " "), count: padding))
       guard text.count <= SafetensorsFile.maximumHeaderByteCount else {
         throw SafetensorsError(
           path: path, tensor: nil, problem: .headerTooLong(headerByteCount: UInt64(text.count)))

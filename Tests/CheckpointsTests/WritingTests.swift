@@ -113,6 +113,23 @@ import _TestSupport
     #expect(try readFile(folder("ours.safetensors")) == expected)
   }
 
+  /// More spaces put the first tensor where a caller wants it; all else stays.
+  @Test(arguments: [8, 64, 4096], 1...9) func alignsTheFirstTensor(alignment: Int, nameLength: Int) throws {
+    let name = String(repeating: "n", count: nameLength)
+    let path = folder("aligned.safetensors")
+    try SafetensorsWriter.write(
+      to: path, [.init(name: name, type: .f32, shape: [2])], alignment: alignment
+    ) { _, append in try bytes([1.5, -2] as [Float]).withUnsafeBytes { try append($0) } }
+    let file = try SafetensorsFile(path: path)
+    #expect(file.tensors[0].byteRange.lowerBound.isMultiple(of: alignment))
+    #expect(try file.tensors[0].floats() == [1.5, -2])
+    let text = try readFile(path).dropFirst(8).dropLast(8)
+    #expect(
+      String(
+        decoding: text.drop { $0 != UInt8(ascii: "{") }.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self)
+        == "{\"\(name)\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}")
+  }
+
   /// Scalars, nothing at all, and the escapes of Rust's serde_json; also from the package.
   @Test func escapesNamesAsThePackageDoes() throws {
     let header =

@@ -105,7 +105,9 @@ package final class ParameterArena {
   ///
   /// - Throws: `FileError`, for a full disk among others.
   func save(_ memory: FloatMemory, to path: String) throws {
-    try SafetensorsWriter.write(to: path, tensors, metadata: ["format": "pt"]) { tensor, append in
+    try SafetensorsWriter.write(
+      to: path, tensors, metadata: ["format": "pt"], alignment: SafetensorsWriter.modelAlignment
+    ) { tensor, append in
       try self.tensor(tensor.name, from: memory).withUnsafeBytes { try append($0) }
     }
   }

@@ -37,8 +37,10 @@ public enum CheckpointExport {
     let declarations = source.tensorNames.map {
       TensorDeclaration(name: $0, type: type.tensorType, shape: source.shape(of: $0) ?? [])
     }
-    try SafetensorsWriter.write(to: base + "model.safetensors", declarations, metadata: ["format": "pt"]) {
-      tensor, append in
+    try SafetensorsWriter.write(
+      to: base + "model.safetensors", declarations, metadata: ["format": "pt"],
+      alignment: SafetensorsWriter.modelAlignment
+    ) { tensor, append in
       let (values, owner) = try source.floats(of: tensor.name)
       let count = tensor.shape.reduce(1, *)
       try withExtendedLifetime(owner) {

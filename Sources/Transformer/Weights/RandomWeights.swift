@@ -69,7 +69,7 @@ public struct RandomWeights {
     try SafetensorsWriter.write(
       to: base + "model.safetensors",
       names.map { TensorDeclaration(name: $0, type: .f32, shape: tensors[$0]!.shape) },
-      metadata: ["format": "pt"]
+      metadata: ["format": "pt"], alignment: SafetensorsWriter.modelAlignment
     ) { tensor, append in
       let buffer = tensors[tensor.name]!.buffer()
       try withExtendedLifetime(buffer) { try append(UnsafeRawBufferPointer(buffer.elements)) }
