@@ -55,6 +55,8 @@ import Testing
       (["--dtype", "q4_0", "--gptq", "--calibration", "/nonexistent/x.txt"], ["/nonexistent/x.txt"]),
       (["--dtype", "q4_0", "--evaluate", "/nonexistent/x.txt"], ["/nonexistent/x.txt"]),
       (["--dtype", "q4_0", "--calibration-tokens", "3"], ["--calibration-tokens", "3"]),
+      (["--dtype", "q4_0", "--tune", "2"], ["--tune", "--gptq"]),
+      (["--dtype", "q4_0", "--gptq", "--calibration", "x.txt", "--tune", "-1"], ["--tune", "-1"]),
     ] as [([String], [String])])
   func refusesToQuantize(flags: [String], words: [String]) throws {
     try CommandRunner.withTemporaryFolder { folder in

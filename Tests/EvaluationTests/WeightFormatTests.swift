@@ -233,13 +233,13 @@ import _TestSupport
       }
       return total
     }
-    var factor = hessian
-    #expect(ErrorFeedback.factorize(&factor, count: inputs))
-    // Uᵀ·U·(H + damping) = I.
+    var (damped, factor) = (hessian, hessian)
+    #expect(ErrorFeedback.factorize(&damped, into: &factor, count: inputs))
     let mean = (0..<inputs).reduce(0) { $0 + hessian[$1 * inputs + $1] } / Float(inputs)
-    var damped = hessian
-    damped[inputs * inputs - 1] = mean
-    for index in 0..<inputs { damped[index * inputs + index] += 0.01 * mean }
+    #expect(damped[0] == hessian[0] + 0.01 * mean)
+    #expect(damped[1] == hessian[1])
+    #expect(abs(damped[inputs * inputs - 1] - 1.01 * mean) < 1e-5 * mean)
+    // Uᵀ·U·(H + damping) = I.
     for (row, column) in [(0, 0), (5, 9), (159, 159), (80, 80), (100, 3)] {
       var sum = 0.0
       for k in 0..<inputs {
@@ -257,7 +257,7 @@ import _TestSupport
     blocks.withUnsafeMutableBytes { bytes in
       rounded.withUnsafeMutableBufferPointer {
         ErrorFeedback.round(
-          $0.baseAddress!, outputs: outputs, inputs: inputs, factor: factor, as: type,
+          $0.baseAddress!, outputs: outputs, inputs: inputs, hessian: damped, factor: factor, as: type,
           into: bytes.baseAddress!, pool: WorkerPool(threadCount: 2))
       }
     }

@@ -63,8 +63,7 @@ private func crossEntropyRow(
   _ x: UnsafeMutablePointer<Float>, target: Int, _ settings: CrossEntropySettings, scale: Float, count: Int,
   wantsGradient: Bool
 ) -> Double {
-  if settings.logitScale != 1 { scaleRow(x, by: settings.logitScale, into: x, count: count) }
-  if let cap = settings.softCap { capRow(x, cap: cap, count: count) }
+  settings.apply(to: x, count: count)
   let normalizer = LogNormalizer(x, count: count)
   let smoothing = Double(settings.labelSmoothing)
   var loss = Double(normalizer.maximum) + normalizer.logarithmOfSum - (1 - smoothing) * Double(x[target])
@@ -96,10 +95,15 @@ private func crossEntropyRow(
   return loss
 }
 
-private func capRow(_ x: UnsafeMutablePointer<Float>, cap: Float, count: Int) {
-  @inline(__always)
-  func capped(_ x: FloatVector) -> FloatVector { cap * hyperbolicTangent(x / cap) }
-  mapRow(x, into: x, count: count, capped)
+extension CrossEntropySettings {
+  /// Scales and caps a row of logits.
+  func apply(to x: UnsafeMutablePointer<Float>, count: Int) {
+    if logitScale != 1 { scaleRow(x, by: logitScale, into: x, count: count) }
+    guard let cap = softCap else { return }
+    @inline(__always)
+    func capped(_ x: FloatVector) -> FloatVector { cap * hyperbolicTangent(x / cap) }
+    mapRow(x, into: x, count: count, capped)
+  }
 }
 
 /// The same by scalar loops in `Double`: the naive twin of `crossEntropy`.

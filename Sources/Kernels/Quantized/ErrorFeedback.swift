@@ -1,25 +1,26 @@
 /// Rounds matrices to blocks column by column, and lets the columns to come make up for each column's error.
 ///
 /// With H = Σ x·xᵀ over inputs x of the map, a change δ of a row of W costs δ·H·δᵀ. Once a column is rounded, the best
-/// change of those after it is −error/U[j, j]·U[j, j+1…], where H⁻¹ = Uᵀ·U.
+/// change of those after it is −error/U[j, j]·U[j, j+1…], where H⁻¹ = Uᵀ·U. What that leaves is then gone through again:
+/// with all else held, each scale and each integer has a best value.
 ///
 /// - SeeAlso: Frantar et al., "GPTQ" (arXiv:2210.17323).
 public enum ErrorFeedback {
   /// The types of blocks that columns are rounded to.
   public static let types: [WeightType] = [.q8_0, .q4_0]
 
-  /// Columns that are rounded before the rest of a row hears of their errors, in one product.
-  private static let band = 128
-
-  /// Replaces H by U, upper triangular, with (H + damping·mean(diagonal)·I)⁻¹ = Uᵀ·U.
+  /// Finds U, upper triangular, with (H + damping·mean(diagonal)·I)⁻¹ = Uᵀ·U.
   ///
   /// Inputs that are always 0 get a place of their own, so that they neither take up nor cause an error. What cannot be
   /// factorised for rounding is damped more, tenfold each time.
   ///
-  /// - Parameter hessian: (count, count), symmetric.
+  /// - Parameters:
+  ///   - hessian: (count, count), symmetric; becomes what was factorised, damped.
+  ///   - factor: (count, count), receives U; what is below its diagonal is of no use.
   /// - Returns: false when no damping helps, as with NaN.
   public static func factorize(
-    _ hessian: UnsafeMutablePointer<Float>, count: Int, damping: Float = 0.01
+    _ hessian: UnsafeMutablePointer<Float>, into factor: UnsafeMutablePointer<Float>, count: Int,
+    damping: Float = 0.01
   ) -> Bool {
     precondition(count > 0 && damping > 0, "a Hessian of \(count) inputs damped by \(damping)")
     var sum = 0.0
@@ -34,32 +35,32 @@ public enum ErrorFeedback {
       }
       hessian[index * count + index] = unit
     }
-    let original = UnsafeMutablePointer<Float>.allocate(capacity: count * count)
-    defer { original.deallocate() }
-    original.update(from: hessian, count: count * count)
-    for factor in [damping, 10 * damping, 100 * damping] {
-      for index in 0..<count { hessian[index * count + index] += factor * unit }
-      if LAPACK.cholesky(hessian, count: count), LAPACK.invertFromCholesky(hessian, count: count),
-        LAPACK.cholesky(hessian, count: count)
+    var applied: Float = 0
+    for wanted in [damping, 10 * damping, 100 * damping] {
+      for index in 0..<count { hessian[index * count + index] += (wanted - applied) * unit }
+      applied = wanted
+      factor.update(from: hessian, count: count * count)
+      if LAPACK.cholesky(factor, count: count), LAPACK.invertFromCholesky(factor, count: count),
+        LAPACK.cholesky(factor, count: count)
       {
         return true
       }
-      hessian.update(from: original, count: count * count)
     }
     return false
   }
 
-  /// Rounds a matrix.
+  /// Rounds a matrix: column by column with feedback, then scales and integers one at a time.
   ///
   /// - Parameters:
   ///   - weights: (outputs, inputs); becomes what the blocks say.
+  ///   - hessian: (inputs, inputs), as `factorize` leaves it.
   ///   - factor: U of `factorize`, (inputs, inputs); what is below the diagonal is not read.
   ///   - type: one of `types`.
   ///   - blocks: receives the rows' blocks, one after the other, as a file has them.
   ///   - pool: threads that share the rows.
   public static func round(
-    _ weights: UnsafeMutablePointer<Float>, outputs: Int, inputs: Int, factor: UnsafePointer<Float>,
-    as type: WeightType, into blocks: UnsafeMutableRawPointer, pool: WorkerPool
+    _ weights: UnsafeMutablePointer<Float>, outputs: Int, inputs: Int, hessian: UnsafePointer<Float>,
+    factor: UnsafePointer<Float>, as type: WeightType, into blocks: UnsafeMutableRawPointer, pool: WorkerPool
   ) {
     precondition(types.contains(type), "\(type) is not rounded with feedback")
     precondition(
@@ -73,56 +74,100 @@ public enum ErrorFeedback {
     }
     let rowsPerTask = 32
     pool.run((outputs + rowsPerTask - 1) / rowsPerTask) { task in
-      let rows = task * rowsPerTask..<min((task + 1) * rowsPerTask, outputs)
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: rowsPerTask * band) { errors in
-        for start in stride(from: 0, to: inputs, by: band) {
-          let end = min(start + band, inputs)
-          for row in rows {
-            roundBand(
-              weights + row * inputs, start..<end, factor: factor, inputs: inputs, costs: costs, as: type,
-              errors: errors.baseAddress! + (row - rows.lowerBound) * band,
-              blocks: blocks + row * (inputs / 32 * type.bytesPerBlock))
-          }
-          BLAS.multiply(
-            m: rows.count, n: inputs - end, k: end - start, a: errors.baseAddress!, strideA: band,
-            b: factor + start * inputs + end, strideB: inputs, beta: 1,
-            c: weights + rows.lowerBound * inputs + end, strideC: inputs)
-        }
+      let first = task * rowsPerTask
+      let rounding = RowRounding(
+        weights + first * inputs, rows: min(rowsPerTask, outputs - first), inputs: inputs, hessian: hessian,
+        factor: factor, costs: costs, type: type)
+      rounding.feedErrorsBack()
+      rounding.refine()
+      rounding.write(to: blocks + first * (inputs / 32 * type.bytesPerBlock))
+    }
+  }
+}
+
+/// Some rows of a matrix on their way to blocks.
+private final class RowRounding {
+  /// Columns that are rounded, or moved, before the rest of a row hears of it, in one product.
+  private static let band = 128
+  /// How often all scales and integers are looked at again; later rounds find next to nothing.
+  private static let rounds = 4
+
+  private let rows: Int
+  private let inputs: Int
+  /// The weights as they were, (rows, inputs).
+  private let original: UnsafeMutablePointer<Float>
+  /// What they become: while errors are fed back, columns to come hold what those before have made of them.
+  private let values: UnsafeMutablePointer<Float>
+  /// The integers of the blocks, (rows, inputs).
+  private let quants: UnsafeMutablePointer<Float>
+  /// (rows, inputs / 32).
+  private let scales: UnsafeMutablePointer<Float>
+  private let hessian: UnsafePointer<Float>
+  private let factor: UnsafePointer<Float>
+  private let costs: UnsafePointer<Float>
+  private let type: WeightType
+  private let least: Float
+  private let most: Float
+
+  init(
+    _ values: UnsafeMutablePointer<Float>, rows: Int, inputs: Int, hessian: UnsafePointer<Float>,
+    factor: UnsafePointer<Float>, costs: UnsafePointer<Float>, type: WeightType
+  ) {
+    (self.values, self.rows, self.inputs) = (values, rows, inputs)
+    (self.hessian, self.factor, self.costs, self.type) = (hessian, factor, costs, type)
+    (least, most) = type == .q4_0 ? (-8, 7) : (-127, 127)
+    original = .allocate(capacity: rows * inputs)
+    original.update(from: values, count: rows * inputs)
+    quants = .allocate(capacity: rows * inputs)
+    scales = .allocate(capacity: rows * (inputs / 32))
+  }
+
+  deinit {
+    original.deallocate()
+    quants.deallocate()
+    scales.deallocate()
+  }
+
+  private func quant(_ value: Float, scale: Float) -> Float {
+    guard scale != 0 else { return 0 }
+    let quotient = (value / scale).rounded(.toNearestOrEven)
+    return quotient >= least ? min(quotient, most) : least
+  }
+
+  // MARK: Column by column
+
+  /// Rounds columns from first to last; those after each make up for its error as well as they can.
+  func feedErrorsBack() {
+    let band = Self.band
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * band) { buffer in
+      let errors = buffer.baseAddress!
+      for start in stride(from: 0, to: inputs, by: band) {
+        let end = min(start + band, inputs)
+        for row in 0..<rows { roundBand(row, start..<end, errors: errors + row * band) }
+        BLAS.multiply(
+          m: rows, n: inputs - end, k: end - start, a: errors, strideA: band,
+          b: factor + start * inputs + end,
+          strideB: inputs, beta: 1, c: values + end, strideC: inputs)
       }
     }
   }
 
   /// Rounds some columns of one row, and leaves their errors, negative and divided by the diagonal.
-  private static func roundBand(
-    _ row: UnsafeMutablePointer<Float>, _ columns: Range<Int>, factor: UnsafePointer<Float>, inputs: Int,
-    costs: UnsafePointer<Float>, as type: WeightType, errors: UnsafeMutablePointer<Float>,
-    blocks: UnsafeMutableRawPointer
-  ) {
+  private func roundBand(_ index: Int, _ columns: Range<Int>, errors: UnsafeMutablePointer<Float>) {
+    let row = values + index * inputs
     var scale: Float = 0
     for column in columns {
-      let place = column % 32
-      let block = blocks + column / 32 * type.bytesPerBlock
-      if place == 0 {
+      if column.isMultiple(of: 32) {
         // The scale is chosen of what the errors so far have made of the block.
-        let half =
-          type == .q4_0 ? scale4(row + column, costs: costs + column) : Float16(largest(row + column) / 127)
-        block.storeBytes(of: half.bitPattern.littleEndian, as: UInt16.self)
-        scale = Float(half)
+        scale = Float(
+          type == .q4_0
+            ? BlockScale.fourBits(row + column, costs: costs + column, factor: corner(column), stride: inputs)
+            : BlockScale.eightBits(row + column))
+        scales[index * (inputs / 32) + column / 32] = scale
       }
       let value = row[column]
-      let most: Float = type == .q4_0 ? 7 : 127
-      let least: Float = type == .q4_0 ? -8 : -127
-      let quotient = scale == 0 ? 0 : (value / scale).rounded(.toNearestOrEven)
-      let quant = quotient >= least ? min(quotient, most) : least
-      if type == .q4_0 {
-        // The first 16 are the low halves, the last 16 the high ones.
-        let byte = block.load(fromByteOffset: 2 + place % 16, as: UInt8.self)
-        let bits = UInt8(quant + 8)
-        block.storeBytes(
-          of: place < 16 ? bits : byte | bits << 4, toByteOffset: 2 + place % 16, as: UInt8.self)
-      } else {
-        block.storeBytes(of: Int8(quant), toByteOffset: 2 + place, as: Int8.self)
-      }
+      let quant = quant(value, scale: scale)
+      quants[index * inputs + column] = quant
       row[column] = scale * quant
       let line = factor + column * inputs
       let error = (row[column] - value) / line[column]
@@ -131,35 +176,111 @@ public enum ErrorFeedback {
     }
   }
 
-  private static func largest(_ x: UnsafePointer<Float>) -> Float {
-    var largest: Float = 0
-    for index in 0..<32 { largest = max(largest, x[index].magnitude) }
-    return largest
-  }
+  /// The square of U on the diagonal that begins at a column.
+  private func corner(_ column: Int) -> UnsafePointer<Float> { factor + column * inputs + column }
 
-  /// The scale of 32 numbers for integers of −8 … 7: of some candidates the one whose least squares, weighted with the
-  /// columns' costs, are least.
-  private static func scale4(_ x: UnsafePointer<Float>, costs: UnsafePointer<Float>) -> Float16 {
-    var largest: Float = 0
-    for index in 0..<32 where x[index].magnitude > largest.magnitude { largest = x[index] }
-    guard largest != 0, largest.isFinite else { return 0 }
-    var best = (scale: largest / -8, gain: -Float.infinity)
-    for levels in [Float(-8), 7] {
-      for step in -14...10 {
-        let inverse = (levels + 0.1 * Float(step) * (levels < 0 ? -1 : 1)) / largest
-        var (cross, square): (Float, Float) = (0, 0)
-        for index in 0..<32 {
-          let nearest = (x[index] * inverse + 12_582_912) - 12_582_912
-          let quant = nearest < -8 ? -8 : nearest > 7 ? 7 : nearest
-          cross += costs[index] * x[index] * quant
-          square += costs[index] * quant * quant
+  // MARK: One at a time
+
+  /// Moves each scale and each integer to where δ·H·δᵀ, δ what the row differs from the original by, is least while all
+  /// others stay as they are.
+  func refine() {
+    let band = Self.band
+    let count = rows * inputs
+    // δ·H, negative, and with it half of the slope of what is to be least.
+    let slopes = UnsafeMutablePointer<Float>.allocate(capacity: count)
+    let moves = UnsafeMutablePointer<Float>.allocate(capacity: rows * max(inputs, band))
+    defer {
+      slopes.deallocate()
+      moves.deallocate()
+    }
+    for index in 0..<count { moves[index] = original[index] - values[index] }
+    BLAS.multiply(
+      m: rows, n: inputs, k: inputs, a: moves, strideA: inputs, b: hessian, strideB: inputs, c: slopes,
+      strideC: inputs)
+    for _ in 0..<Self.rounds {
+      for start in stride(from: 0, to: inputs, by: band) {
+        let end = min(start + band, inputs)
+        for row in 0..<rows {
+          refineBand(
+            row, start..<end, slopes: slopes + row * inputs + start, moves: moves + row * band)
         }
-        // Σc·x² − cross²/square is the error of the best scale for these integers.
-        let gain = cross * (cross / square)
-        if square > 0, gain > best.gain { best = (cross / square, gain) }
+        BLAS.multiply(
+          m: rows, n: inputs, k: end - start, a: moves, strideA: band, b: hessian + start * inputs,
+          strideB: inputs, beta: 1, c: slopes, strideC: inputs)
       }
     }
-    let half = Float16(best.scale)
-    return half.isFinite ? half : Float16(largest / -8)
+  }
+
+  /// Refines some columns of one row, and leaves by how much they moved, negative.
+  private func refineBand(
+    _ index: Int, _ columns: Range<Int>, slopes: UnsafePointer<Float>, moves: UnsafeMutablePointer<Float>
+  ) {
+    let (row, quants) = (values + index * inputs, quants + index * inputs)
+    let scales = scales + index * (inputs / 32)
+    let (first, width) = (columns.lowerBound, columns.count)
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: width) { buffer in
+      let slope = buffer.baseAddress!
+      slope.update(from: slopes, count: width)
+      for column in columns { moves[column - first] = row[column] }
+      for block in stride(from: first, to: columns.upperBound, by: 32) {
+        // The scale: along its integers q, the least is where q·H·qᵀ·change = q·slope.
+        var (square, cross): (Float, Float) = (0, 0)
+        for column in block..<block + 32 where quants[column] != 0 {
+          let line = hessian + column * inputs + block
+          var sum: Float = 0
+          for other in 0..<32 { sum += line[other] * quants[block + other] }
+          square += sum * quants[column]
+          cross += slope[column - first] * quants[column]
+        }
+        var scale = scales[block / 32]
+        let better = Float(Float16(scale + cross / square))
+        if square > 0, better.isFinite, better != scale {
+          for column in block..<block + 32 {
+            move(&row[column], to: better * quants[column], column, slope, columns)
+          }
+          scale = better
+          scales[block / 32] = scale
+        }
+        for column in block..<block + 32 {
+          let wanted = row[column] + slope[column - first] / hessian[column * inputs + column]
+          let quant = quant(wanted, scale: scale)
+          guard quant != quants[column] else { continue }
+          quants[column] = quant
+          move(&row[column], to: scale * quant, column, slope, columns)
+        }
+      }
+      for column in columns { moves[column - first] -= row[column] }
+    }
+  }
+
+  /// Gives a column another value, and the slopes of its band what follows of that.
+  private func move(
+    _ value: inout Float, to new: Float, _ column: Int, _ slope: UnsafeMutablePointer<Float>,
+    _ columns: Range<Int>
+  ) {
+    let change = new - value
+    value = new
+    let line = hessian + column * inputs + columns.lowerBound
+    for other in 0..<columns.count { slope[other] -= change * line[other] }
+  }
+
+  // MARK: Blocks
+
+  /// Writes the rows' blocks, as a file has them.
+  func write(to blocks: UnsafeMutableRawPointer) {
+    for index in 0..<rows * (inputs / 32) {
+      let block = blocks + index * type.bytesPerBlock
+      let quants = quants + index * 32
+      block.storeBytes(of: Float16(scales[index]).bitPattern.littleEndian, as: UInt16.self)
+      for place in 0..<(type == .q4_0 ? 16 : 32) {
+        if type == .q4_0 {
+          // The first 16 are the low halves, the last 16 the high ones.
+          let bits = UInt8(quants[place] + 8) | UInt8(quants[place + 16] + 8) << 4
+          block.storeBytes(of: bits, toByteOffset: 2 + place, as: UInt8.self)
+        } else {
+          block.storeBytes(of: Int8(quants[place]), toByteOffset: 2 + place, as: Int8.self)
+        }
+      }
+    }
   }
 }

@@ -50,6 +50,7 @@ package final class TrainingPass {
   private var logits: FloatMemory?
   /// Rows that are scored, and their gradients, where others lie between them.
   private var scored: FloatMemory?
+  private var teacherLogits: FloatMemory?
 
   /// Floats of logits that are held at once, where one row is not more.
   private static let logitCount = 1 << 25
@@ -111,14 +112,59 @@ package final class TrainingPass {
       tape.reset()
       tape.dropout = dropout
       let hidden = forward(part)
-      loss += try head(
-        hidden, targets: part.targets.flatMap { $0 }, scale: 1 / Float(max(1, targetCount)),
-        labelSmoothing: labelSmoothing, wantsGradient: wantsGradient)
+      let targets = part.targets.flatMap { $0 }
+      // Rows without a target cost nothing where they are many: prompts are often longer than answers.
+      let places = targets.indices.filter { targets[$0] != CrossEntropySettings.ignoredTarget }
+      let isSparse = places.count < targets.count - targets.count / 8
+      let counted = isSparse ? places.map { targets[$0] } : targets
+      let settings = lossSettings(labelSmoothing: labelSmoothing)
+      loss += try head(hidden, places: isSparse ? places : nil, wantsGradient: wantsGradient) {
+        logits, rows, losses in
+        crossEntropy(
+          logits, targets: counted[rows], settings, scale: 1 / Float(max(1, targetCount)), losses: losses,
+          wantsGradient: wantsGradient, pool: pool)
+      }
       if wantsGradient { tape.backward() } else { tape.reset() }
       // Another part draws other numbers.
       dropout.seed = dropout.seed &+ 0x9E37_79B9
     }
     return loss
+  }
+
+  /// Computes how far a sequence's distributions are from a teacher's, and adds the gradients to the arena of parameters.
+  ///
+  /// - Parameters:
+  ///   - sequence: at least one id, each below the vocabulary's size.
+  ///   - rowCount: rows of the whole step, of which the sequence's are a part.
+  ///   - teacher: fills logits, (rows, V), with the teacher's for some rows of the sequence.
+  /// - Returns: the sum of the rows' divergences.
+  /// - Throws: `DecoderError.memory`.
+  package func distill(
+    _ sequence: [Int], rowCount: Int, teacher: (Range<Int>, MutableMatrixView) -> Void
+  ) throws -> Double {
+    tape.reset()
+    tape.dropout = DropoutSettings()
+    let hidden = forward(TokenBatch(inputs: [sequence], targets: [sequence]))
+    let settings = lossSettings(labelSmoothing: 0)
+    let loss = try head(hidden, places: nil, wantsGradient: true) { logits, rows, losses in
+      let count = logits.rows * logits.columns
+      if teacherLogits.map({ $0.count < count }) ?? true {
+        teacherLogits = nil
+        teacherLogits = try FloatMemory(count: count, purpose: "a teacher's logits")
+      }
+      let wanted = MutableMatrixView(teacherLogits!.base, rows: logits.rows, columns: logits.columns)
+      teacher(rows, wanted)
+      divergence(
+        logits, from: wanted, settings, scale: 1 / Float(max(1, rowCount)), losses: losses, pool: pool)
+    }
+    tape.backward()
+    return loss
+  }
+
+  private func lossSettings(labelSmoothing: Float) -> CrossEntropySettings {
+    CrossEntropySettings(
+      labelSmoothing: labelSmoothing, softCap: decoder.configuration.logitSoftCap,
+      logitScale: decoder.configuration.logitScale)
   }
 
   /// The batch as it is computed: whole, unless the angles of a long sequence's positions are not those of a short one's.
@@ -174,20 +220,18 @@ package final class TrainingPass {
   }
 
   /// The loss of all rows and its gradient, some rows at a time.
+  ///
+  /// - Parameters:
+  ///   - places: the rows that count, where they are few; nothing for all.
+  ///   - loss: makes of the logits of some of the rows that count their gradients, and fills in the rows' losses.
   private func head(
-    _ hidden: MatrixView, targets: [Int], scale: Float, labelSmoothing: Float, wantsGradient: Bool
+    _ hidden: MatrixView, places: [Int]?, wantsGradient: Bool,
+    loss: (MutableMatrixView, Range<Int>, UnsafeMutablePointer<Double>) throws -> Void
   ) throws -> Double {
-    let configuration = decoder.configuration
     let weight = decoder.weights.head
-    let settings = CrossEntropySettings(
-      labelSmoothing: labelSmoothing, softCap: configuration.logitSoftCap,
-      logitScale: configuration.logitScale)
-    // Rows without a target cost nothing where they are many: prompts are often longer than answers.
-    let places = targets.indices.filter { targets[$0] != CrossEntropySettings.ignoredTarget }
-    let isSparse = places.count < targets.count - targets.count / 8
-    let rowCount = isSparse ? places.count : targets.count
+    let rowCount = places?.count ?? hidden.rows
     let gradient = wantsGradient ? tape.arena.gradientTarget(of: hidden, isWritten: true).view : nil
-    if isSparse, let gradient { tape.engine.clear(gradient) }
+    if places != nil, let gradient { tape.engine.clear(gradient) }
     guard rowCount > 0 else { return 0 }
     let blocks = max(1, (rowCount * weight.outputs + TrainingPass.logitCount - 1) / TrainingPass.logitCount)
     let blockRows = max(1, (rowCount + blocks - 1) / blocks)
@@ -195,7 +239,7 @@ package final class TrainingPass {
       logits = nil
       logits = try FloatMemory(count: blockRows * weight.outputs, purpose: "logits")
     }
-    if isSparse, scored.map({ $0.count < 2 * blockRows * hidden.columns }) ?? true {
+    if places != nil, scored.map({ $0.count < 2 * blockRows * hidden.columns }) ?? true {
       scored = nil
       scored = try FloatMemory(count: 2 * blockRows * hidden.columns, purpose: "rows that are scored")
     }
@@ -207,7 +251,7 @@ package final class TrainingPass {
       let block = MutableMatrixView(logits!.base, rows: rows.count, columns: weight.outputs)
       var input = hidden
       var dInput: MutableMatrixView?
-      if isSparse {
+      if let places {
         let gathered = MutableMatrixView(scored!.base, rows: rows.count, columns: hidden.columns)
         tape.engine.gather(hidden, rows: Array(places[rows]), into: gathered)
         input = gathered.readOnly
@@ -218,10 +262,7 @@ package final class TrainingPass {
         dInput = gradient?.rows(rows)
       }
       tape.engine.linear(input, weight, into: block, epilogue: .store)
-      crossEntropy(
-        block, targets: isSparse ? places[rows].map { targets[$0] }[...] : targets[rows], settings,
-        scale: scale,
-        losses: &losses, wantsGradient: wantsGradient, pool: pool)
+      try losses.withUnsafeMutableBufferPointer { try loss(block, rows, $0.baseAddress!) }
       for index in 0..<rows.count { total += losses[index] }
       if let gradient, let dInput {
         if let dWeight = parameters.gradient(of: weight.values) {
@@ -234,7 +275,7 @@ package final class TrainingPass {
         }
         linearBackwardInput(
           block.readOnly, weight, into: dInput, accumulate: false, precision: tape.precision, pool: pool)
-        if isSparse {
+        if let places {
           for (index, place) in places[rows].enumerated() {
             gradient.row(place).update(from: dInput.row(index), count: hidden.columns)
           }

@@ -13,6 +13,9 @@ public enum ModelQuantizer {
     var matrices: [String: any StoredMatrix] = [:]
     /// How many there are.
     public var count: Int { matrices.count }
+
+    /// One tensor's blocks; nothing for a tensor that was not rounded with feedback.
+    package func blocks(of tensor: String) -> BlockMatrix? { matrices[tensor] as? BlockMatrix }
   }
 
   /// Rounds.
@@ -56,8 +59,8 @@ public enum ModelQuantizer {
       }
       for role in hessians.roles {
         let ofRole = wanted.filter { $0.use.role == role }
-        guard !ofRole.isEmpty, let factor = hessians.factor(role) else { continue }
-        for matrix in ofRole { blocks.add(matrix, factor: factor, pool: pool) }
+        guard !ofRole.isEmpty, let curvature = hessians.curvature(role) else { continue }
+        for matrix in ofRole { blocks.add(matrix, curvature: curvature, pool: pool) }
       }
     }
     _ = progress(configuration.layerCount, configuration.layerCount)
@@ -102,11 +105,20 @@ public enum ModelQuantizer {
       }
     }
 
-    /// The factor of H⁻¹; nothing when there is none.
-    func factor(_ role: MatrixUse.Role) -> FloatBuffer? {
-      guard let (buffer, count) = sums[role] else { return nil }
-      return ErrorFeedback.factorize(buffer.elements.baseAddress!, count: count) ? buffer : nil
+    /// H, damped, and the factor of its inverse; nothing when there is none.
+    func curvature(_ role: MatrixUse.Role) -> Curvature? {
+      guard let (hessian, count) = sums[role] else { return nil }
+      let factor = FloatBuffer(count: count * count)
+      return ErrorFeedback.factorize(
+        hessian.elements.baseAddress!, into: factor.elements.baseAddress!, count: count)
+        ? Curvature(hessian: hessian, factor: factor) : nil
     }
+  }
+
+  /// What errors in the inputs' weights cost.
+  private struct Curvature {
+    let hessian: FloatBuffer
+    let factor: FloatBuffer
   }
 
   /// Blocks, sorted into the tensors of the checkpoint.
@@ -117,7 +129,7 @@ public enum ModelQuantizer {
     init(type: WeightType) { self.type = type }
 
     /// Rounds a matrix, in place and into blocks.
-    mutating func add(_ matrix: MutableMatrix, factor: FloatBuffer, pool: WorkerPool) {
+    mutating func add(_ matrix: MutableMatrix, curvature: Curvature, pool: WorkerPool) {
       let (outputs, inputs) = (matrix.outputs, matrix.inputs)
       let rowBytes = inputs / type.elementsPerBlock * type.bytesPerBlock
       let blocks = UnsafeMutableRawPointer.allocate(byteCount: outputs * rowBytes, alignment: 64)
@@ -128,8 +140,8 @@ public enum ModelQuantizer {
       defer { if !isOutputMajor { rows.deallocate() } }
       if !isOutputMajor { transpose(values, rows: inputs, columns: outputs, into: rows) }
       ErrorFeedback.round(
-        rows, outputs: outputs, inputs: inputs, factor: factor.elements.baseAddress!, as: type, into: blocks,
-        pool: pool)
+        rows, outputs: outputs, inputs: inputs, hessian: curvature.hessian.elements.baseAddress!,
+        factor: curvature.factor.elements.baseAddress!, as: type, into: blocks, pool: pool)
       if !isOutputMajor { transpose(rows, rows: outputs, columns: inputs, into: values) }
       for piece in matrix.parameter.pieces {
         let count = isOutputMajor ? piece.shape.dropLast().reduce(1, *) : outputs
@@ -196,13 +208,33 @@ extension WeightLoader {
 }
 
 /// A matrix of blocks in memory, filled row by row before anyone reads it.
-final class BlockMatrix: StoredMatrix, @unchecked Sendable {
+package final class BlockMatrix: StoredMatrix, @unchecked Sendable {
   // Safe: written by one thread, then only read.
   let blockType: TensorType
-  let rows: Int
-  let columns: Int
-  let isTransposed: Bool
+  /// Outputs of the map.
+  package let rows: Int
+  /// Inputs of the map.
+  package let columns: Int
+  /// Whether the checkpoint has the map as (inputs, outputs).
+  package let isTransposed: Bool
   let base: UnsafeMutableRawPointer
+
+  /// Blocks of a row.
+  package var blocksPerRow: Int { columns / blockType.elementsPerBlock }
+
+  /// The elements of a block, at most 32.
+  package func copyBlock(_ index: Int, ofRow row: Int, into target: UnsafeMutablePointer<Float>) {
+    copyFloats(row: row, columns: 32 * index..<32 * (index + 1), into: target)
+  }
+
+  /// Multiplies a block's scale, which is kept in half precision.
+  package func multiplyScale(ofBlock index: Int, row: Int, by factor: Float) {
+    let block = base + (row * blocksPerRow + index) * blockType.bytesPerBlock
+    let scale = Float(Float16(bitPattern: UInt16(littleEndian: block.load(as: UInt16.self)))) * factor
+    let half = Float16(scale)
+    guard half.isFinite else { return }
+    block.storeBytes(of: half.bitPattern.littleEndian, as: UInt16.self)
+  }
 
   init(blockType: TensorType, rows: Int, columns: Int, isTransposed: Bool) {
     self.blockType = blockType

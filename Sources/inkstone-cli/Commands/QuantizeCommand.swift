@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Inkstone
+import Training
 
 /// `inkstone quantize`: a model with smaller weights, and what that costs.
 struct QuantizeCommand: ParsableCommand {
@@ -22,12 +23,15 @@ struct QuantizeCommand: ParsableCommand {
 
       --gptq (arXiv:2210.17323; q4_0 and q8_0) runs the calibration text through the
       model and rounds column by column, so that later columns make up for the errors
-      of earlier ones. --evaluate measures the perplexity of a text, best not the
+      of earlier ones. --tune then goes over the text again and moves the blocks'
+      scales to where the model says what it said before (arXiv:2407.11062); that
+      takes the memory of three times the weights as f32. --evaluate measures the perplexity of a text, best not the
       calibration text: of the weights as they were, as rounding to nearest leaves
       them, and as the file has them.
 
       Keys of --json: "output", "type", "bytes"; with --gptq "calibration_tokens" and
-      "rounded_matrices"; with --evaluate "tokens" and "perplexity" with "before",
+      "rounded_matrices"; with --tune "tuned_scales" and "divergence" with "first" and
+      "last", its means in the first pass and in the last; with --evaluate "tokens" and "perplexity" with "before",
       "after" and with --gptq "nearest".
       """)
 
@@ -60,8 +64,18 @@ struct QuantizeCommand: ParsableCommand {
   @Option(help: ArgumentHelp("A text like those the model is for, UTF-8.", valueName: "file"))
   var calibration: String?
 
-  @Option(help: ArgumentHelp("Tokens of the calibration text that are used, from its start.", valueName: "n"))
+  @Option(
+    help: ArgumentHelp(
+      "Tokens of the calibration text that are used, in windows spread over it.", valueName: "n"))
   var calibrationTokens = 32_768
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Passes over the calibration text that tune scales (default: 2 for q4_0 and a folder with a dense model of up \
+      to 2^30 weights, else 0).
+      """, valueName: "n"))
+  var tune: Int?
 
   @Option(help: ArgumentHelp("Measure the perplexity of this text before and after.", valueName: "file"))
   var evaluate: String?
@@ -91,6 +105,12 @@ struct QuantizeCommand: ParsableCommand {
       throw ValidationError(
         "safetensors hold f16 or bf16; for \(dtype.rawValue) leave --format out or give gguf")
     }
+    if let tune {
+      guard gptq else { throw ValidationError("--tune is for --gptq; add it") }
+      guard (0...1000).contains(tune) else {
+        throw ValidationError("--tune must be from 0 to 1000, is \(tune)")
+      }
+    }
     guard calibrationTokens >= 64 else {
       throw ValidationError("--calibration-tokens must be 64 or more, is \(calibrationTokens)")
     }
@@ -119,6 +139,8 @@ struct QuantizeCommand: ParsableCommand {
     var members: [JSONObject.Member] = []
 
     var quantized: ModelQuantizer.Result?
+    var tuned: ScaleTuning.Result?
+    let passes = gptq ? try tuningPasses(source) : 0
     if let (bytes, name) = calibrationText {
       let windows = try calibrationWindows(source, bytes, name)
       quantized = try ModelQuantizer.quantize(
@@ -137,6 +159,26 @@ struct QuantizeCommand: ParsableCommand {
         Diagnostics.log.warning(
           "\(source): no matrix has rows that blocks of \(dtype.rawValue) divide; nothing is rounded with feedback"
         )
+      } else if passes > 0 {
+        let result = try ScaleTuning.tune(
+          quantized, model: source, calibration: windows, passes: passes, threadCount: threadCount
+        ) { done, count in
+          if showsProgress { StandardStreams.showProgress("tuning: window \(done) of \(count)") }
+          return !Interruption.flag.isRaised
+        }
+        if showsProgress { StandardStreams.showProgress("") }
+        guard let result else { throw ExitCode(Interruption.exitStatus) }
+        members += [
+          .init(key: "tuned_scales", value: .integer(result.scaleCount)),
+          .init(
+            key: "divergence",
+            value: .object(
+              JSONObject([
+                .init(key: "first", value: .number(result.first)),
+                .init(key: "last", value: .number(result.last)),
+              ]))),
+        ]
+        tuned = result
       }
     }
     let notes: [String]
@@ -165,6 +207,14 @@ struct QuantizeCommand: ParsableCommand {
         .init(key: "output", value: .string(output)), .init(key: "type", value: .string(dtype.rawValue)),
         .init(key: "bytes", value: .integer(bytes)),
       ] + members
+    if let tuned {
+      rows.append(
+        (
+          "tuned",
+          "\(tuned.scaleCount) scales, divergence on the calibration text "
+            + String(format: "%.4f to %.4f nats", tuned.first, tuned.last)
+        ))
+    }
     if let (text, name) = evaluation {
       func perplexity(_ model: String, _ format: WeightFormat) throws -> Perplexity {
         try measure(model, format, text, name, threadCount)
@@ -201,16 +251,35 @@ struct QuantizeCommand: ParsableCommand {
 
   private var showsProgress: Bool { !quiet && StandardStreams.isErrorTerminal }
 
+  /// Passes over the calibration text that tune scales.
+  private func tuningPasses(_ source: String) throws -> Int {
+    let isFolder = folderExists(source)
+    guard let tune else {
+      guard dtype == .q4_0, isFolder else { return 0 }
+      let description = try ModelDescription.load(from: source)
+      return description.configuration.experts == nil && description.parameterCounts.total <= 1 << 30 ? 2 : 0
+    }
+    guard tune == 0 || isFolder else {
+      throw UsageError(
+        "\(source): scales are tuned of a model in Hugging Face's layout; give its folder, or --tune 0")
+    }
+    return tune
+  }
+
   /// The calibration text in windows that the model can run.
   private func calibrationWindows(_ source: String, _ bytes: [UInt8], _ name: String) throws -> [[Int]] {
     let context = try ModelDescription.load(from: source).configuration.contextLength
-    let tokens = try tokens(try tokenizer(of: source), bytes, name).prefix(calibrationTokens)
-    let window = min(context, 512)
+    let tokens = try tokens(try tokenizer(of: source), bytes, name)
+    let window = min(context, 512, calibrationTokens)
     guard tokens.count >= 16 else {
       throw UsageError("\(name): \(tokens.count) tokens are too few to calibrate with; give a longer text")
     }
-    return stride(from: 0, to: tokens.count, by: window).map {
-      Array(tokens[$0..<min($0 + window, tokens.count)])
+    // A text is rarely alike from its start to its end: windows of a long one lie evenly apart.
+    let count = min((tokens.count + window - 1) / window, calibrationTokens / window)
+    let spread = tokens.count > calibrationTokens ? tokens.count - window : (count - 1) * window
+    return (0..<count).map { index in
+      let start = count > 1 ? spread * index / (count - 1) : 0
+      return Array(tokens[start..<min(start + window, tokens.count)])
     }
   }
 

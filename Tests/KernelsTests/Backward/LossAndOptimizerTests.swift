@@ -61,6 +61,60 @@ import Testing
   }
 }
 
+@Suite struct DivergenceTests {
+  private let pool = WorkerPool(threadCount: 2)
+
+  private func settings(_ cap: Float?) -> CrossEntropySettings {
+    CrossEntropySettings(softCap: cap, logitScale: 0.75)
+  }
+
+  @Test(arguments: [1, 7, 15, 16, 17, 65, 1023, 50_257])
+  func equalsTheNaiveTwin(vocabulary: Int) {
+    for cap in [nil, 2] as [Float?] {
+      var random = RandomFloats(seed: vocabulary)
+      let rows = 3
+      let (x, t) = (random.floats(rows * vocabulary), random.floats(rows * vocabulary))
+      // The last row's teacher says the same.
+      func teacher(_ row: Int, _ column: Int) -> Float {
+        4 * (row == 2 ? x : t)[row * vocabulary + column]
+      }
+      let fast = GuardedMatrix(rows: rows, columns: vocabulary, gap: 3) { 4 * x[$0 * vocabulary + $1] }
+      let naive = GuardedMatrix(rows: rows, columns: vocabulary) { 4 * x[$0 * vocabulary + $1] }
+      let (from, naiveFrom) = (
+        GuardedMatrix(rows: rows, columns: vocabulary, gap: 5, teacher),
+        GuardedMatrix(rows: rows, columns: vocabulary, teacher)
+      )
+      var (losses, naiveLosses) = ([Double](repeating: -1, count: rows), [Double](repeating: -1, count: rows))
+      divergence(fast.view, from: from.view, settings(cap), scale: 0.5, losses: &losses, pool: pool)
+      divergenceReference(naive.view, from: naiveFrom.view, settings(cap), scale: 0.5, losses: &naiveLosses)
+      #expect(fast.isIntact && from.isIntact)
+      #expect(abs(losses[2]) < 1e-6 && naiveLosses[2] == 0)
+      for row in 0..<rows {
+        #expect(abs(losses[row] - naiveLosses[row]) <= 3e-6 * max(1, naiveLosses[row]), "row \(row)")
+        expectClose(fast.row(row), naive.row(row).map(Double.init), tolerance: 2e-6, "row \(row)")
+      }
+    }
+  }
+
+  @Test(arguments: [nil, 2] as [Float?])
+  func followsTheSlopesOfTheLoss(cap: Float?) {
+    var random = RandomFloats(seed: 4)
+    let (x, t) = (GuardedMatrix(&random, rows: 2, columns: 7), GuardedMatrix(&random, rows: 2, columns: 7))
+    var losses = [0.0, 0.0]
+    func run() -> GuardedMatrix {
+      let copy = GuardedMatrix(rows: 2, columns: 7) { x.view.row($0)[$1] }
+      let teacher = GuardedMatrix(rows: 2, columns: 7) { t.view.row($0)[$1] }
+      divergence(copy.view, from: teacher.view, settings(cap), scale: 1, losses: &losses, pool: pool)
+      return copy
+    }
+    let dX = run()
+    expectSlopes(x, dX.elements, "divergence") {
+      _ = run()
+      return losses[0] + losses[1]
+    }
+  }
+}
+
 @Suite struct EmbeddingBackwardTests {
   @Test func equalsTheNaiveTwin() {
     for columns in [1, 17, 256, 700] {
