@@ -1,43 +1,11 @@
 import Foundation
 import Inkstone
-import JSON
 import Testing
 import Training
 import _TestSupport
 
 /// Scales of blocks, tuned so that a quantised model says what it said before.
 @Suite struct ScaleTuningTests {
-  /// Matrices as a family lays them out: (inputs, outputs), three in one with rows in an order of its own, or one by one.
-  private static func description(_ family: String) throws -> ModelDescription {
-    let document: JSONValue =
-      switch family {
-      case "gpt2":
-        [
-          "model_type": "gpt2", "n_layer": 2, "n_head": 4, "n_embd": 64, "n_inner": 96, "vocab_size": 101,
-          "n_positions": 32, "bos_token_id": 1, "eos_token_id": 1,
-        ]
-      case "gpt_neox":
-        [
-          "model_type": "gpt_neox", "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64,
-          "intermediate_size": 128, "vocab_size": 97, "max_position_embeddings": 32,
-          "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 1,
-        ]
-      case "mixtral":
-        [
-          "model_type": "mixtral", "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
-          "hidden_size": 64, "intermediate_size": 64, "vocab_size": 97, "num_local_experts": 3,
-          "num_experts_per_tok": 2, "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 1,
-        ]
-      default:
-        [
-          "model_type": "qwen2", "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-          "hidden_size": 64, "intermediate_size": 160, "vocab_size": 103, "max_position_embeddings": 32,
-          "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 1,
-        ]
-      }
-    return try ModelDescription(document, path: family)
-  }
-
   private static func windows(_ count: Int, vocabulary: Int, seed: UInt64) -> [[Int]] {
     var random = SeededGenerator(seed: seed)
     return (0..<count).map { index in
@@ -71,13 +39,20 @@ import _TestSupport
   @Test(arguments: ["gpt2", "gpt_neox", "qwen2"])
   func theModelSaysWhatItSaidBefore(family: String) throws {
     let folder = try TemporaryFolder()
-    let description = try Self.description(family)
+    let description = try WeightFormatTests.description(family, isTied: true)
     try RandomWeights(description, seed: 5).save(to: folder("model"))
     let vocabulary = description.configuration.vocabularySize
     let windows = Self.windows(24, vocabulary: vocabulary, seed: 6)
     let others = Self.windows(6, vocabulary: vocabulary, seed: 7)
     let quantized = try #require(
       try ModelQuantizer.quantize(model: folder("model"), as: .q4_0, calibration: windows))
+    // All scales are too large: what is measured is that rather than what rounding costs, and there is much to mend.
+    for tensor in try SafetensorsFile(path: folder("model/model.safetensors")).tensors {
+      guard let blocks = quantized.blocks(of: tensor.name) else { continue }
+      for row in 0..<blocks.rows {
+        for block in 0..<blocks.blocksPerRow { blocks.multiplyScale(ofBlock: block, row: row, by: 1.3) }
+      }
+    }
     func write(_ name: String) throws -> String {
       _ = try ModelConversion.writeGGUF(
         from: folder("model"), to: folder(name), as: .q4_0, quantized: quantized)
@@ -85,26 +60,51 @@ import _TestSupport
     }
     let before = try divergence(write("before.gguf"), from: folder("model"), others)
 
-    // One step over all that there is: what is measured before it is the model as the file has it, but for the tables.
+    // What is measured before the first step is the model as the file has it, but for tables, which stay floats.
+    let few = Array(others[..<4])
     let untouched = try #require(
-      try ScaleTuning.tune(quantized, model: folder("model"), calibration: Array(others[..<4]), passes: 1))
-    let expected = try divergence(folder("before.gguf"), from: folder("model"), Array(others[..<4]))
-    #expect(untouched.first == untouched.last)
-    #expect(untouched.first < expected && untouched.first > 0.2 * expected, "\(untouched) of \(expected)")
+      try ScaleTuning.tune(quantized, model: folder("model"), calibration: few, passes: 1))
+    let expected = try divergence(folder("before.gguf"), from: folder("model"), few)
+    #expect(
+      untouched.before <= 1.001 * expected && untouched.before > 0.9 * expected, "\(untouched) of \(expected)"
+    )
 
     let tuned = try #require(
-      try ScaleTuning.tune(quantized, model: folder("model"), calibration: windows, passes: 4))
-    #expect(tuned.last < 0.9 * tuned.first, "\(tuned)")
+      try ScaleTuning.tune(quantized, model: folder("model"), calibration: windows, passes: 8))
+    #expect(tuned.isKept && tuned.after < 0.9 * tuned.before, "\(tuned)")
     #expect(tuned.scaleCount == untouched.scaleCount && tuned.scaleCount > 1000)
     let after = try divergence(write("after.gguf"), from: folder("model"), others)
-    #expect(after < 0.95 * before, "\(after) of \(before)")
+    #expect(after < 0.85 * before, "\(after) of \(before)")
+  }
+
+  /// Scales that do no better on the windows held out are thrown away: the file's bytes say which were kept.
+  @Test(arguments: [WeightType.q4_0, .q8_0], [1, 9])
+  func scalesThatDoNotHelpStay(type: WeightType, count: Int) throws {
+    let folder = try TemporaryFolder()
+    let description = try WeightFormatTests.description("gpt2")
+    try RandomWeights(description, seed: 5).save(to: folder("model"))
+    let windows = Self.windows(count, vocabulary: description.configuration.vocabularySize, seed: 6)
+    let quantized = try #require(
+      try ModelQuantizer.quantize(model: folder("model"), as: type, calibration: windows))
+    func bytes(_ name: String) throws -> [UInt8] {
+      _ = try ModelConversion.writeGGUF(
+        from: folder("model"), to: folder(name), as: type == .q4_0 ? .q4_0 : .q8_0, quantized: quantized)
+      return try readFile(folder(name))
+    }
+    let before = try bytes("before.gguf")
+    let result = try #require(
+      try ScaleTuning.tune(quantized, model: folder("model"), calibration: windows, passes: 1))
+    #expect(result.isKept == (result.after < result.before))
+    #expect(try (bytes("after.gguf") == before) == !result.isKept, "\(result)")
+    // 8 bits leave nothing that steps of this size could mend.
+    if type == .q8_0 { #expect(!result.isKept, "\(result)") }
   }
 
   @Test func whatIsEndedChangesNothing() throws {
     let folder = try TemporaryFolder()
-    let description = try Self.description("qwen2")
+    let description = try WeightFormatTests.description("qwen2")
     try RandomWeights(description, seed: 5).save(to: folder("model"))
-    let windows = Self.windows(9, vocabulary: 103, seed: 6)
+    let windows = Self.windows(9, vocabulary: 257, seed: 6)
     let quantized = try #require(
       try ModelQuantizer.quantize(model: folder("model"), as: .q4_0, calibration: windows))
     func bytes(_ name: String) throws -> [UInt8] {
@@ -115,7 +115,7 @@ import _TestSupport
     let before = try bytes("before.gguf")
     let ended = try ScaleTuning.tune(quantized, model: folder("model"), calibration: windows, passes: 2) {
       done, count in
-      #expect(count == 18)
+      #expect(count == 2 * 8 + 2)
       return done < 14
     }
     #expect(ended == nil)
@@ -124,7 +124,7 @@ import _TestSupport
 
   @Test func mixturesAreRefused() throws {
     let folder = try TemporaryFolder()
-    try RandomWeights(Self.description("mixtral"), seed: 5).save(to: folder("model"))
+    try RandomWeights(WeightFormatTests.description("mixtral"), seed: 5).save(to: folder("model"))
     let windows = Self.windows(2, vocabulary: 97, seed: 6)
     let quantized = try #require(
       try ModelQuantizer.quantize(model: folder("model"), as: .q4_0, calibration: windows))

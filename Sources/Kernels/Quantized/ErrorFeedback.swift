@@ -72,7 +72,8 @@ public enum ErrorFeedback {
       let diagonal = factor[input * inputs + input]
       costs[input] = 1 / (diagonal * diagonal)
     }
-    let rowsPerTask = 32
+    // Enough that packing H for their products costs little beside them.
+    let rowsPerTask = 96
     pool.run((outputs + rowsPerTask - 1) / rowsPerTask) { task in
       let first = task * rowsPerTask
       let rounding = RowRounding(
@@ -144,10 +145,10 @@ private final class RowRounding {
       for start in stride(from: 0, to: inputs, by: band) {
         let end = min(start + band, inputs)
         for row in 0..<rows { roundBand(row, start..<end, errors: errors + row * band) }
-        BLAS.multiply(
+        ProductPrecision.f32.multiply(
           m: rows, n: inputs - end, k: end - start, a: errors, strideA: band,
           b: factor + start * inputs + end,
-          strideB: inputs, beta: 1, c: values + end, strideC: inputs)
+          strideB: inputs, accumulate: true, c: values + end, strideC: inputs)
       }
     }
   }
@@ -194,8 +195,9 @@ private final class RowRounding {
       moves.deallocate()
     }
     for index in 0..<count { moves[index] = original[index] - values[index] }
-    BLAS.multiply(
-      m: rows, n: inputs, k: inputs, a: moves, strideA: inputs, b: hessian, strideB: inputs, c: slopes,
+    ProductPrecision.f32.multiply(
+      m: rows, n: inputs, k: inputs, a: moves, strideA: inputs, b: hessian, strideB: inputs,
+      accumulate: false, c: slopes,
       strideC: inputs)
     for _ in 0..<Self.rounds {
       for start in stride(from: 0, to: inputs, by: band) {
@@ -204,9 +206,9 @@ private final class RowRounding {
           refineBand(
             row, start..<end, slopes: slopes + row * inputs + start, moves: moves + row * band)
         }
-        BLAS.multiply(
+        ProductPrecision.f32.multiply(
           m: rows, n: inputs, k: end - start, a: moves, strideA: band, b: hessian + start * inputs,
-          strideB: inputs, beta: 1, c: slopes, strideC: inputs)
+          strideB: inputs, accumulate: true, c: slopes, strideC: inputs)
       }
     }
   }

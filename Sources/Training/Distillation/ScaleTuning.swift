@@ -22,17 +22,25 @@ public enum ScaleTuning {
   /// Steps until the full learning rate.
   private static let warmup = 5
 
+  /// One window of so many is not tuned on but measured.
+  private static let heldOutShare = 8
+
   /// What tuning did.
   public struct Result: Sendable {
     /// Scales that were tuned.
     public let scaleCount: Int
-    /// The mean of Σ p·ln(p/q) in the first pass over the calibration text, in nats.
-    public let first: Double
-    /// The same in the last pass.
-    public let last: Double
+    /// The mean of Σ p·ln(p/q) on the windows held out, in nats.
+    public let before: Double
+    /// The same with the new scales.
+    public let after: Double
+    /// Whether the scales are the new ones; those that do not do better are thrown away.
+    public var isKept: Bool { after < before }
   }
 
   /// Tunes.
+  ///
+  /// Every eighth window is held out and decides whether the new scales are kept; of fewer than eight, all are tuned on
+  /// and decide.
   ///
   /// - Parameters:
   ///   - quantized: the model's matrices in blocks; their scales change.
@@ -61,39 +69,51 @@ public enum ScaleTuning {
     let pass = try TrainingPass(student.decoder, student.parameters, pool: pool)
     let teacher = try Teacher(model, longest: calibration.map(\.count).max() ?? 1, pool: pool)
 
-    let stepsPerPass = (calibration.count + windowsPerStep - 1) / windowsPerStep
-    let stepCount = passes * stepsPerPass
-    var settings = TrainingSettings()
-    (settings.iters, settings.warmupIters) = (stepCount, min(warmup, stepCount / 4))
-    (settings.learningRate, settings.minLearningRate) = (learningRate, learningRate / 20)
-    var (first, last) = (0.0, 0.0)
+    let isSplit = calibration.count >= heldOutShare
+    let (measured, learned) = (
+      calibration.indices.filter { !isSplit || $0 % heldOutShare == heldOutShare - 1 }.map {
+        calibration[$0]
+      },
+      calibration.indices.filter { !isSplit || $0 % heldOutShare != heldOutShare - 1 }.map { calibration[$0] }
+    )
+    let windowCount = passes * learned.count + 2 * measured.count
     var done = 0
-    for passIndex in 0..<passes {
-      let windows = shuffled(calibration, pass: passIndex)
+    /// The sum of the rows' divergences, or nothing when it was ended; a gradient is that of the mean over the windows.
+    func divergence(_ windows: ArraySlice<[Int]>, wantsGradient: Bool) throws -> Double? {
+      let rowCount = windows.reduce(0) { $0 + $1.count }
       var sum = 0.0
-      for start in stride(from: 0, to: windows.count, by: windowsPerStep) {
-        let batch = windows[start..<min(start + windowsPerStep, windows.count)]
-        let rowCount = batch.reduce(0) { $0 + $1.count }
-        student.parameters.clearGradients()
-        for window in batch {
-          guard progress(done, passes * windows.count) else { return nil }
-          let hidden = try teacher.hidden(window)
-          sum += try pass.distill(window, rowCount: rowCount) { rows, logits in
-            teacher.score(hidden.rows(rows), into: logits)
-          }
-          done += 1
+      for window in windows {
+        guard progress(done, windowCount) else { return nil }
+        let hidden = try teacher.hidden(window)
+        sum += try pass.distill(window, rowCount: rowCount, wantsGradient: wantsGradient) { rows, logits in
+          teacher.score(hidden.rows(rows), into: logits)
         }
-        let step = passIndex * stepsPerPass + start / windowsPerStep
-        for matrix in matrices {
-          matrix.update(step: step + 1, learningRate: Float(settings.learningRate(step: step)), pool: pool)
-        }
+        done += 1
       }
-      last = sum / Double(windows.reduce(0) { $0 + $1.count })
-      if passIndex == 0 { first = last }
+      return sum / Double(rowCount)
     }
-    _ = progress(done, done)
-    for matrix in matrices { matrix.finish() }
-    return Result(scaleCount: matrices.reduce(0) { $0 + $1.count }, first: first, last: last)
+
+    guard let before = try divergence(measured[...], wantsGradient: false) else { return nil }
+    let stepsPerPass = (learned.count + windowsPerStep - 1) / windowsPerStep
+    var settings = TrainingSettings()
+    settings.iters = passes * stepsPerPass
+    settings.warmupIters = min(warmup, settings.iters / 4)
+    (settings.learningRate, settings.minLearningRate) = (learningRate, learningRate / 20)
+    for step in 0..<settings.iters {
+      let (passIndex, place) = step.quotientAndRemainder(dividingBy: stepsPerPass)
+      let start = place * windowsPerStep
+      let windows = shuffled(learned, pass: passIndex)[start..<min(start + windowsPerStep, learned.count)]
+      student.parameters.clearGradients()
+      guard try divergence(windows, wantsGradient: true) != nil else { return nil }
+      for matrix in matrices {
+        matrix.update(step: step + 1, learningRate: Float(settings.learningRate(step: step)), pool: pool)
+      }
+    }
+    guard let after = try divergence(measured[...], wantsGradient: false) else { return nil }
+    _ = progress(done, windowCount)
+    let result = Result(scaleCount: matrices.reduce(0) { $0 + $1.count }, before: before, after: after)
+    if result.isKept { for matrix in matrices { matrix.finish() } }
+    return result
   }
 
   /// The windows in an order of the pass's own, always the same one.

@@ -88,7 +88,7 @@ package final class TrainingPass {
   /// Bytes of activations, gradients of activations and logits, at most so far.
   package var workspaceByteCount: Int {
     tape.arena.largestByteCount + tape.arena.gradientByteCount
-      + ((logits?.count ?? 0) + (scored?.count ?? 0)) * 4
+      + ((logits?.count ?? 0) + (scored?.count ?? 0) + (teacherLogits?.count ?? 0)) * 4
   }
 
   /// Computes a batch's loss, and adds its gradients to the arena of parameters.
@@ -136,17 +136,19 @@ package final class TrainingPass {
   /// - Parameters:
   ///   - sequence: at least one id, each below the vocabulary's size.
   ///   - rowCount: rows of the whole step, of which the sequence's are a part.
+  ///   - wantsGradient: whether gradients are wanted at all.
   ///   - teacher: fills logits, (rows, V), with the teacher's for some rows of the sequence.
   /// - Returns: the sum of the rows' divergences.
   /// - Throws: `DecoderError.memory`.
   package func distill(
-    _ sequence: [Int], rowCount: Int, teacher: (Range<Int>, MutableMatrixView) -> Void
+    _ sequence: [Int], rowCount: Int, wantsGradient: Bool = true,
+    teacher: (Range<Int>, MutableMatrixView) -> Void
   ) throws -> Double {
     tape.reset()
     tape.dropout = DropoutSettings()
     let hidden = forward(TokenBatch(inputs: [sequence], targets: [sequence]))
     let settings = lossSettings(labelSmoothing: 0)
-    let loss = try head(hidden, places: nil, wantsGradient: true) { logits, rows, losses in
+    let loss = try head(hidden, places: nil, wantsGradient: wantsGradient) { logits, rows, losses in
       let count = logits.rows * logits.columns
       if teacherLogits.map({ $0.count < count }) ?? true {
         teacherLogits = nil
@@ -157,7 +159,7 @@ package final class TrainingPass {
       divergence(
         logits, from: wanted, settings, scale: 1 / Float(max(1, rowCount)), losses: losses, pool: pool)
     }
-    tape.backward()
+    if wantsGradient { tape.backward() } else { tape.reset() }
     return loss
   }
 

@@ -94,15 +94,8 @@ public enum ModelQuantizer {
         buffer.elements.initialize(repeating: 0)
         sums[role] = (buffer, count)
       }
-      let sum = sums[role]!.buffer.elements.baseAddress!
-      let bands = (count + 127) / 128
-      pool.run(bands) { band in
-        let columns = band * 128..<min((band + 1) * 128, count)
-        BLAS.multiply(
-          transposeA: true, m: count, n: columns.count, k: x.rows, a: x.base, strideA: x.rowStride,
-          b: x.base + columns.lowerBound, strideB: x.rowStride, beta: 1, c: sum + columns.lowerBound,
-          strideC: count)
-      }
+      linearBackwardWeight(
+        x, x, layout: .outputMajor, into: sums[role]!.buffer.elements.baseAddress!, pool: pool)
     }
 
     /// H, damped, and the factor of its inverse; nothing when there is none.
@@ -207,9 +200,9 @@ extension WeightLoader {
   }
 }
 
-/// A matrix of blocks in memory, filled row by row before anyone reads it.
+/// A matrix of blocks in memory, of one of `ErrorFeedback.types`.
 package final class BlockMatrix: StoredMatrix, @unchecked Sendable {
-  // Safe: written by one thread, then only read.
+  // Safe: whoever writes rows or scales does so while nobody else reads.
   let blockType: TensorType
   /// Outputs of the map.
   package let rows: Int
@@ -222,12 +215,12 @@ package final class BlockMatrix: StoredMatrix, @unchecked Sendable {
   /// Blocks of a row.
   package var blocksPerRow: Int { columns / blockType.elementsPerBlock }
 
-  /// The elements of a block, at most 32.
+  /// The elements of a block, (32).
   package func copyBlock(_ index: Int, ofRow row: Int, into target: UnsafeMutablePointer<Float>) {
     copyFloats(row: row, columns: 32 * index..<32 * (index + 1), into: target)
   }
 
-  /// Multiplies a block's scale, which is kept in half precision.
+  /// Multiplies a block's scale, which is kept in half precision; where that does not reach, the scale stays.
   package func multiplyScale(ofBlock index: Int, row: Int, by factor: Float) {
     let block = base + (row * blocksPerRow + index) * blockType.bytesPerBlock
     let scale = Float(Float16(bitPattern: UInt16(littleEndian: block.load(as: UInt16.self)))) * factor

@@ -24,15 +24,19 @@ struct QuantizeCommand: ParsableCommand {
       --gptq (arXiv:2210.17323; q4_0 and q8_0) runs the calibration text through the
       model and rounds column by column, so that later columns make up for the errors
       of earlier ones. --tune then goes over the text again and moves the blocks'
-      scales to where the model says what it said before (arXiv:2407.11062); that
-      takes the memory of three times the weights as f32. --evaluate measures the perplexity of a text, best not the
-      calibration text: of the weights as they were, as rounding to nearest leaves
-      them, and as the file has them.
+      scales to where the model says what it said before (arXiv:2407.11062), unless
+      that helps nothing on an eighth of the text that is held out; it takes the
+      memory of training, three times the weights as f32 and more.
+
+      --evaluate measures the perplexity of a text, best not the calibration text: of
+      the weights as they were, as rounding to nearest leaves them, and as the file
+      has them.
 
       Keys of --json: "output", "type", "bytes"; with --gptq "calibration_tokens" and
-      "rounded_matrices"; with --tune "tuned_scales" and "divergence" with "first" and
-      "last", its means in the first pass and in the last; with --evaluate "tokens" and "perplexity" with "before",
-      "after" and with --gptq "nearest".
+      "rounded_matrices"; with --tune "tuned_scales", 0 where the new ones were not
+      kept, and "divergence" from the original model, "before" and "after"; with
+      --evaluate "tokens" and "perplexity" with "before", "after" and with --gptq
+      "nearest".
       """)
 
   /// What is written.
@@ -145,11 +149,8 @@ struct QuantizeCommand: ParsableCommand {
       let windows = try calibrationWindows(source, bytes, name)
       quantized = try ModelQuantizer.quantize(
         model: source, as: dtype, calibration: windows, threadCount: threadCount
-      ) { done, count in
-        if showsProgress { StandardStreams.showProgress("block \(done) of \(count)") }
-        return !Interruption.flag.isRaised
-      }
-      if showsProgress { StandardStreams.showProgress("") }
+      ) { showProgress("block \($0) of \($1)") }
+      endProgress()
       guard let quantized else { throw ExitCode(Interruption.exitStatus) }
       members += [
         .init(key: "calibration_tokens", value: .integer(windows.reduce(0) { $0 + $1.count })),
@@ -162,20 +163,17 @@ struct QuantizeCommand: ParsableCommand {
       } else if passes > 0 {
         let result = try ScaleTuning.tune(
           quantized, model: source, calibration: windows, passes: passes, threadCount: threadCount
-        ) { done, count in
-          if showsProgress { StandardStreams.showProgress("tuning: window \(done) of \(count)") }
-          return !Interruption.flag.isRaised
-        }
-        if showsProgress { StandardStreams.showProgress("") }
+        ) { showProgress("tuning: window \($0) of \($1)") }
+        endProgress()
         guard let result else { throw ExitCode(Interruption.exitStatus) }
         members += [
-          .init(key: "tuned_scales", value: .integer(result.scaleCount)),
+          .init(key: "tuned_scales", value: .integer(result.isKept ? result.scaleCount : 0)),
           .init(
             key: "divergence",
             value: .object(
               JSONObject([
-                .init(key: "first", value: .number(result.first)),
-                .init(key: "last", value: .number(result.last)),
+                .init(key: "before", value: .number(result.before)),
+                .init(key: "after", value: .number(result.after)),
               ]))),
         ]
         tuned = result
@@ -208,11 +206,11 @@ struct QuantizeCommand: ParsableCommand {
         .init(key: "bytes", value: .integer(bytes)),
       ] + members
     if let tuned {
+      let change = String(format: "divergence %.4g to %.4g nats", tuned.before, tuned.after)
       rows.append(
         (
           "tuned",
-          "\(tuned.scaleCount) scales, divergence on the calibration text "
-            + String(format: "%.4f to %.4f nats", tuned.first, tuned.last)
+          (tuned.isKept ? "\(tuned.scaleCount) scales, " : "nothing was gained, scales stay: ") + change
         ))
     }
     if let (text, name) = evaluation {
@@ -251,19 +249,35 @@ struct QuantizeCommand: ParsableCommand {
 
   private var showsProgress: Bool { !quiet && StandardStreams.isErrorTerminal }
 
+  /// Says how far the work is, on a terminal; returns whether to go on.
+  private func showProgress(_ text: String) -> Bool {
+    if showsProgress { StandardStreams.showProgress(text) }
+    return !Interruption.flag.isRaised
+  }
+
+  private func endProgress() { if showsProgress { StandardStreams.showProgress("") } }
+
   /// Passes over the calibration text that tune scales.
+  ///
+  /// - Throws: before anything is computed, for a model that cannot be tuned where that is asked for.
   private func tuningPasses(_ source: String) throws -> Int {
-    let isFolder = folderExists(source)
-    guard let tune else {
-      guard dtype == .q4_0, isFolder else { return 0 }
-      let description = try ModelDescription.load(from: source)
-      return description.configuration.experts == nil && description.parameterCounts.total <= 1 << 30 ? 2 : 0
+    if tune == 0 || (tune == nil && dtype != .q4_0) { return 0 }
+    guard folderExists(source) else {
+      guard tune == nil else {
+        throw UsageError(
+          "\(source): scales are tuned of a model in Hugging Face's layout; give its folder, or --tune 0")
+      }
+      return 0
     }
-    guard tune == 0 || isFolder else {
-      throw UsageError(
-        "\(source): scales are tuned of a model in Hugging Face's layout; give its folder, or --tune 0")
+    let description = try ModelDescription.load(from: source)
+    let isMixture = description.configuration.experts != nil
+    if let tune {
+      guard !isMixture else {
+        throw UsageError("\(source): scales of a mixture of experts are not tuned; give --tune 0")
+      }
+      return tune
     }
-    return tune
+    return isMixture || description.parameterCounts.total > 1 << 30 ? 0 : 2
   }
 
   /// The calibration text in windows that the model can run.
@@ -311,13 +325,8 @@ struct QuantizeCommand: ParsableCommand {
     let scorer = Scorer(decoder: decoder, engine: BLASEngine(threadCount: threadCount))
     let result = try scorer.perplexity(
       of: tokens, byteCount: bytes.count, window: min(decoder.configuration.contextLength, 512)
-    ) { done in
-      if showsProgress {
-        StandardStreams.showProgress("\(format.name): \(done) of \(tokens.count - 1) tokens")
-      }
-      return !Interruption.flag.isRaised
-    }
-    if showsProgress { StandardStreams.showProgress("") }
+    ) { showProgress("\(format.name): \($0) of \(tokens.count - 1) tokens") }
+    endProgress()
     guard let result else { throw ExitCode(Interruption.exitStatus) }
     return result
   }
