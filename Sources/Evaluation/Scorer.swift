@@ -52,6 +52,14 @@ public struct Perplexity: Sendable, Equatable {
   }
 }
 
+/// A model beside another one.
+public struct ComparedModel: Sendable, Equatable {
+  /// Its own perplexity.
+  public let perplexity: Perplexity
+  /// How far its distributions are from the other one's.
+  public let distance: DistributionDistance
+}
+
 /// Gives log p(x_t | x_<t) of the tokens of a text.
 public struct Scorer: Sendable {
   private let decoder: Decoder
@@ -73,8 +81,12 @@ public struct Scorer: Sendable {
   /// - Throws: `ScoringError`, or `DecoderError` for an id or a length that the model does not have.
   public func logProbabilities(of tokens: [Int]) throws -> [Double] {
     guard tokens.count > 1 else { throw ScoringError.tooShort(tokens: tokens.count) }
-    let session = try makeSession(capacity: tokens.count)
-    return try scores(of: tokens, from: 1, session: session)
+    let reader = try ChunkReader(self, capacity: tokens.count)
+    var values: [Double] = []
+    try Scorer.forEachChunk(of: tokens, from: 1, [reader]) { targets, logits in
+      values += negativeLogLikelihoods(of: targets, in: logits[0]).map { -$0 }
+    }
+    return values
   }
 
   /// The perplexity of a text of any length, in windows that overlap.
@@ -94,6 +106,43 @@ public struct Scorer: Sendable {
     }
   }
 
+  /// The perplexity of a text of any length, and that of other models beside it, with how far their distributions are from
+  /// this model's.
+  ///
+  /// - Parameter others: models of the same vocabulary and at least the same context.
+  /// - Returns: one result for each of `others`; `nil` when `onProgress` ended it.
+  /// - Throws: as `logProbabilities(of:)`.
+  public func comparison(
+    with others: [Scorer], of tokens: [Int], byteCount: Int, window: Int? = nil, stride: Int? = nil,
+    onProgress: (Int) -> Bool = { _ in true }
+  ) throws -> (own: Perplexity, others: [ComparedModel])? {
+    let scorers = [self] + others
+    let vocabulary = decoder.configuration.vocabularySize
+    precondition(
+      others.allSatisfy { $0.decoder.configuration.vocabularySize == vocabulary },
+      "models of the same vocabulary are compared")
+    var values = [[Double]](repeating: [], count: scorers.count)
+    var totals = [DistributionDistance.Total](repeating: .init(), count: others.count)
+    let isWhole = try Scorer.forEachChunk(
+      of: tokens, by: scorers, window: window, stride: stride, onProgress: onProgress
+    ) { targets, logits in
+      for (index, logits) in logits.enumerated() {
+        values[index] += negativeLogLikelihoods(of: targets, in: logits)
+      }
+      for index in others.indices {
+        for distance in distances(of: logits[index + 1], from: logits[0]) { totals[index].add(distance) }
+      }
+    }
+    guard isWhole else { return nil }
+    let perplexities = values.map { Perplexity(negativeLogLikelihoods: $0, byteCount: byteCount) }
+    return (
+      perplexities[0],
+      zip(perplexities.dropFirst(), totals).map {
+        ComparedModel(perplexity: $0, distance: DistributionDistance($1))
+      }
+    )
+  }
+
   /// −log p(x_t | context) in nats for every token but the first of a text of any length.
   ///
   /// Windows of `window` tokens begin `stride` tokens apart; each scores the tokens that no earlier one has
@@ -109,8 +158,26 @@ public struct Scorer: Sendable {
   public func negativeLogLikelihoods(
     of tokens: [Int], window: Int? = nil, stride: Int? = nil, onProgress: (Int) -> Bool = { _ in true }
   ) throws -> [Double]? {
+    var values: [Double] = []
+    values.reserveCapacity(tokens.count)
+    let isWhole = try Scorer.forEachChunk(
+      of: tokens, by: [self], window: window, stride: stride, onProgress: onProgress
+    ) { targets, logits in values += negativeLogLikelihoods(of: targets, in: logits[0]) }
+    return isWhole ? values : nil
+  }
+
+  /// Runs windows that overlap through models side by side.
+  ///
+  /// - Parameters:
+  ///   - scorers: at least one; the first one's context is the longest window.
+  ///   - body: receives tokens that follow one another and, for each model, the scores that it gave them, (tokens, V).
+  /// - Returns: whether `onProgress` let it reach the end.
+  private static func forEachChunk(
+    of tokens: [Int], by scorers: [Scorer], window: Int?, stride: Int?, onProgress: (Int) -> Bool,
+    _ body: (ArraySlice<Int>, [MatrixView]) -> Void
+  ) throws -> Bool {
     guard tokens.count > 1 else { throw ScoringError.tooShort(tokens: tokens.count) }
-    let context = decoder.configuration.contextLength
+    let context = scorers[0].decoder.configuration.contextLength
     let window = window ?? context
     guard (2...context).contains(window) else {
       throw ScoringError.window(
@@ -121,51 +188,90 @@ public struct Scorer: Sendable {
       throw ScoringError.window(
         reason: "--stride must be from 1 to \(window - 1), one less than the window, is \(stride)")
     }
-    let session = try makeSession(capacity: min(window, tokens.count))
-    var values: [Double] = []
-    values.reserveCapacity(tokens.count - 1)
+    let readers = try scorers.map { try ChunkReader($0, capacity: min(window, tokens.count)) }
+    var scored = 0
     var start = 0
-    while values.count < tokens.count - 1 {
+    while scored < tokens.count - 1 {
       let end = min(start + window, tokens.count)
-      session.reset()
-      values += try scores(of: Array(tokens[start..<end]), from: values.count + 1 - start, session: session)
-      guard onProgress(values.count) else { return nil }
+      let text = Array(tokens[start..<end])
+      try forEachChunk(of: text, from: scored + 1 - start, readers, body)
+      scored = end - 1
+      guard onProgress(scored) else { return false }
       start += stride
     }
-    return values.map { -$0 }
+    return true
+  }
+
+  /// Runs one text through models side by side, for the scores of `tokens[first...]`, each after all tokens before it.
+  private static func forEachChunk(
+    of tokens: [Int], from first: Int, _ readers: [ChunkReader],
+    _ body: (ArraySlice<Int>, [MatrixView]) -> Void
+  ) throws {
+    for reader in readers { try reader.begin(tokens, first: first) }
+    var start = first - 1
+    let end = tokens.count - 1
+    while start < end {
+      let count = min(Scorer.chunkSize, end - start)
+      let logits = try readers.map { try $0.logits(after: Array(tokens[start..<start + count])) }
+      body(tokens[start + 1..<start + 1 + count], logits)
+      start += count
+    }
+  }
+
+  /// A model's scores, some rows at a time.
+  private final class ChunkReader {
+    private let session: InferenceSession
+    private let memory: UnsafeMutablePointer<Float>
+    private let vocabularySize: Int
+
+    init(_ scorer: Scorer, capacity: Int) throws {
+      session = try scorer.makeSession(capacity: capacity)
+      vocabularySize = scorer.decoder.configuration.vocabularySize
+      memory = .allocate(capacity: min(Scorer.chunkSize, capacity) * vocabularySize)
+    }
+
+    deinit { memory.deallocate() }
+
+    /// Begins a text: row r of logits scores token r + 1, the rows before `first − 1` are context only.
+    func begin(_ tokens: [Int], first: Int) throws {
+      // A score is looked up by token id before that token is run, so ids are checked here.
+      if let token = tokens.first(where: { !(0..<vocabularySize).contains($0) }) {
+        throw DecoderError.tokenOutOfRange(token: token, vocabularySize: vocabularySize)
+      }
+      session.reset()
+      if first > 1 { try session.append(Array(tokens[..<(first - 1)])) }
+    }
+
+    /// (tokens, V); valid until the next call.
+    func logits(after tokens: [Int]) throws -> MatrixView {
+      let view = MutableMatrixView(memory, rows: tokens.count, columns: vocabularySize)
+      try session.append(tokens, logits: view)
+      return view.readOnly
+    }
+  }
+
+  /// −log p of some tokens.
+  private func negativeLogLikelihoods(of targets: ArraySlice<Int>, in logits: MatrixView) -> [Double] {
+    zip(targets, 0...).map { -logProbability(of: $0, in: logits.row($1), count: logits.columns) }
+  }
+
+  /// KL(reference ‖ this) and agreement, row by row, in parallel.
+  private func distances(of logits: MatrixView, from reference: MatrixView) -> [RowDistance] {
+    [RowDistance](unsafeUninitializedCapacity: logits.rows) { results, count in
+      let memory = results.baseAddress!
+      engine.pool.run(logits.rows, grain: max(1, 32_768 / logits.columns)) { rows in
+        for row in rows {
+          (memory + row).initialize(
+            to: RowDistance(logits.row(row), reference: reference.row(row), count: logits.columns))
+        }
+      }
+      count = logits.rows
+    }
   }
 
   private func makeSession(capacity: Int) throws -> InferenceSession {
     let context = decoder.configuration.contextLength
     guard capacity <= context else { throw DecoderError.contextExceeded(length: capacity, capacity: context) }
     return try InferenceSession(decoder: decoder, engine: engine, capacity: capacity)
-  }
-
-  /// log p of `tokens[first...]`, each after all tokens before it.
-  private func scores(of tokens: [Int], from first: Int, session: InferenceSession) throws -> [Double] {
-    let vocabulary = decoder.configuration.vocabularySize
-    // A score is looked up by token id before that token is run, so ids are checked here.
-    if let token = tokens.first(where: { !(0..<vocabulary).contains($0) }) {
-      throw DecoderError.tokenOutOfRange(token: token, vocabularySize: vocabulary)
-    }
-    // Row r of logits scores token r + 1: the rows before `first − 1` are context only.
-    if first > 1 { try session.append(Array(tokens[..<(first - 1)])) }
-    var results: [Double] = []
-    var start = first - 1
-    let end = tokens.count - 1
-    var logits = [Float](repeating: 0, count: min(Scorer.chunkSize, end - start) * vocabulary)
-    while start < end {
-      let count = min(Scorer.chunkSize, end - start)
-      try logits.withUnsafeMutableBufferPointer { buffer in
-        let view = MutableMatrixView(buffer.baseAddress!, rows: count, columns: vocabulary)
-        try session.append(Array(tokens[start..<start + count]), logits: view)
-        for row in 0..<count {
-          results.append(
-            logProbability(of: tokens[start + row + 1], in: view.readOnly.row(row), count: vocabulary))
-        }
-      }
-      start += count
-    }
-    return results
   }
 }

@@ -168,6 +168,23 @@ public final class InferenceSession {
     }
   }
 
+  /// Runs some blocks over a text of its own, which the session then holds instead of what it held.
+  ///
+  /// - Parameters:
+  ///   - tokens: T ids, at most `capacity`, run at once.
+  ///   - residual: what the first of the blocks reads, (T, C); the tokens' embeddings where not given.
+  func run(
+    _ blocks: Range<Int>, over tokens: [Int], from residual: MatrixView?,
+    observe: @escaping ActivationObserver
+  ) throws {
+    reset()
+    try checkPrompt(tokens)
+    rememberPrompt(tokens)
+    runner.begin()
+    runner.addPrompt(tokens[...], cache: cache, sequenceLength: tokens.count)
+    try runner.run(blocks, from: residual, observe: observe)
+  }
+
   /// Appends one token to every row.
   ///
   /// - Parameter tokens: one id per row.

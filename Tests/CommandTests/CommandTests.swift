@@ -114,6 +114,30 @@ import Testing
     }
   }
 
+  /// A model with fewer bits, and what its own evaluation says of it.
+  @Test func quantizeTellsWhatItCosts() throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      let text = folder + "/text.txt"
+      let sentence = "春天来了，小河边的柳树发了芽。人工智能是研究如何让机器学习的学科。\n"
+      try String(repeating: sentence, count: 12).write(toFile: text, atomically: true, encoding: .utf8)
+      let report = try json([
+        "quantize", "-m", "inkstone-zh", "-o", folder + "/model.gguf", "--dtype", "q4_0", "--gptq",
+        "--calibration", text, "--evaluate", text, "--tune", "0", "--json", "-q",
+      ])
+      for key in ["kl_divergence", "best_token_agreement"] {
+        let values = [report[key]?["nearest"]?.double, report[key]?["after"]?.double].compactMap { $0 }
+        #expect(values.count == 2 && values.allSatisfy { $0 > 0 && $0 <= 1 }, "\(key) \(values)")
+      }
+      let divergence = report["kl_divergence"]
+      #expect(try #require(divergence?["after"]?.double) < #require(divergence?["nearest"]?.double))
+      let alone = try json([
+        "perplexity", "-m", folder + "/model.gguf", "-f", text, "--json",
+      ])
+      let after = try #require(report["perplexity"]?["after"]?.double)
+      #expect(abs(try #require(alone["perplexity"]?.double) / after - 1) < 1e-6)
+    }
+  }
+
   @Test func scoreAddsUp() throws {
     let document = try json(["score", "-m", model, "--prompt-ids", "1,2,3,4", "--json"])
     let scores = try #require(document["token_logprobs"]?.array)

@@ -68,4 +68,52 @@ import Testing
       try scorer.perplexity(of: tokens(60), byteCount: 1, window: 8, stride: 8)
     }
   }
+
+  /// Models side by side against each alone, and the distance against a plain sum over its logits.
+  @Test func modelsSideBySide() throws {
+    func decoder(_ format: WeightFormat) throws -> Decoder {
+      try Decoder.load(from: "\(Fixtures.root)/gpt2-plain", format: format)
+    }
+    let engine = BLASEngine(threadCount: 2)
+    let decoders = try [decoder(.float32), decoder(.packed(.q8_0)), decoder(.float32)]
+    let scorers = decoders.map { Scorer(decoder: $0, engine: engine) }
+    let tokens = tokens(83)
+    let (window, stride) = (40, 17)
+    let result = try #require(
+      try scorers[0].comparison(
+        with: Array(scorers[1...]), of: tokens, byteCount: 300, window: window, stride: stride))
+    func alone(_ scorer: Scorer) throws -> Perplexity? {
+      try scorer.perplexity(of: tokens, byteCount: 300, window: window, stride: stride)
+    }
+    #expect(try result.own == alone(scorers[0]))
+    #expect(result.others.map(\.perplexity) == [try alone(scorers[1]), try alone(scorers[2])])
+    // The same model is nowhere off.
+    #expect(result.others[1].distance.meanDivergence < 1e-9)
+    #expect(result.others[1].distance.agreement == 1)
+
+    func distribution(_ decoder: Decoder, _ tokens: [Int]) throws -> [Double] {
+      let session = try InferenceSession(decoder: decoder, engine: engine)
+      let logits = try withExtendedLifetime(session) { try session.append(tokens).map(Double.init) }
+      let total = logits.reduce(0) { $0 + exp($1) }
+      return logits.map { exp($0) / total }
+    }
+    var divergence = 0.0
+    var agreements = 0
+    for position in 1..<tokens.count {
+      var start = 0
+      while start + window <= position { start += stride }
+      let context = Array(tokens[start..<position])
+      let (p, q) = (try distribution(decoders[0], context), try distribution(decoders[1], context))
+      divergence += zip(p, q).reduce(0) { $0 + $1.0 * log($1.0 / $1.1) }
+      if p.firstIndex(of: p.max()!) == q.firstIndex(of: q.max()!) { agreements += 1 }
+    }
+    let distance = result.others[0].distance
+    let expected = divergence / Double(tokens.count - 1)
+    #expect(
+      abs(distance.meanDivergence - expected) < 1e-3 * expected + 1e-8, "\(distance) beside \(expected)")
+    #expect(distance.agreement == Double(agreements) / Double(tokens.count - 1))
+    #expect(
+      try scorers[0].comparison(with: [scorers[1]], of: tokens, byteCount: 300, window: 40) { _ in false }
+        == nil)
+  }
 }

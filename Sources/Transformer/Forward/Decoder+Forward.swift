@@ -37,6 +37,10 @@ package struct ForwardPass {
   package var sequenceLengths: [Int] = []
   /// Rows whose scores are wanted, where these do not follow one another.
   package var scoredRows: [Int] = []
+  /// The blocks that are run where not the whole model is, scores left out.
+  var blocks: Range<Int>?
+  /// The residual stream before the first of `blocks`, (R, C); the embedding's where there is none.
+  var residual: MatrixView?
 
   /// A pass without rows.
   package init() {}
@@ -100,12 +104,19 @@ extension Decoder {
 
     // x = s·E[token] + P[position]
     guard areUsable(0) else { return }
-    let x = embed(pass, engine: engine, storage: storage)
+    let x: MutableMatrixView
+    if let residual = pass.residual {
+      x = storage.matrix(.residual, rows, configuration.hiddenSize)
+      engine.copy(residual, into: x)
+    } else {
+      x = embed(pass, engine: engine, storage: storage)
+      observe?(.embedding, x.readOnly)
+    }
     let rotations = rotations(for: pass, storage: storage)
-    observe?(.embedding, x.readOnly)
 
-    for (index, block) in weights.blocks.enumerated() {
+    for index in pass.blocks ?? weights.blocks.indices {
       guard areUsable(index + 1) else { return }
+      let block = weights.blocks[index]
       // q, k, v = norm(x)·W + b
       let attentionInput = normalized(x, block.attentionNorm, .attentionInput)
       observe?(.attentionInput(layer: index), attentionInput.readOnly)
@@ -168,6 +179,7 @@ extension Decoder {
       }
       observe?(.block(layer: index), x.readOnly)
     }
+    guard pass.blocks == nil else { return }
 
     // logits = cap(s·norm(x)·Wᵀ), for the rows that are asked for
     var last = x

@@ -36,6 +36,7 @@ final class PassRunner {
     pass.segments.removeAll(keepingCapacity: true)
     pass.sequenceLengths.removeAll(keepingCapacity: true)
     pass.scoredRows.removeAll(keepingCapacity: true)
+    (pass.blocks, pass.residual) = (nil, nil)
   }
 
   /// Adds tokens that follow one another, to a cache of one row.
@@ -77,6 +78,14 @@ final class PassRunner {
       pass, engine: engine, storage: buffers, scored: scored ?? 0..<0, logits: logits, observe: observe)
     begin()
     try decoder.weights.checks?.throwIfFailed()
+  }
+
+  /// Runs some blocks over the rows of the pass, without scores.
+  ///
+  /// - Parameter residual: what the first of them reads, (R, C); the embedding where not given.
+  func run(_ blocks: Range<Int>, from residual: MatrixView?, observe: @escaping ActivationObserver) throws {
+    (pass.blocks, pass.residual) = (blocks, residual)
+    try run(scored: nil, logits: noLogits, observe: observe)
   }
 
   /// What a pass writes whose scores nobody wants.

@@ -69,15 +69,6 @@ public struct DecoderWeights: @unchecked Sendable {
   /// - Precondition: the table is not packed.
   public var tokenEmbedding: UnsafePointer<Float> { embedding.values }
 
-  /// The same model with its first blocks alone.
-  func prefix(_ count: Int) -> DecoderWeights {
-    DecoderWeights(
-      embedding: embedding, positionEmbedding: positionEmbedding, embeddingNorm: embeddingNorm,
-      embeddingProjection: embeddingProjection, blocks: Array(blocks.prefix(count)), finalNorm: finalNorm,
-      outputProjection: outputProjection, head: head, isHeadTied: isHeadTied, owners: owners,
-      checks: checks)
-  }
-
   /// Bytes of the blocks' matrices; of a mixture those of the experts that one token takes.
   public func matrixByteCount(expertsPerToken: Int) -> Int {
     blocks.reduce(0) { total, block in

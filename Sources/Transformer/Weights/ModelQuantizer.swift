@@ -41,6 +41,10 @@ public enum ModelQuantizer {
     let mixture = WeightMixture(
       type: type, layerCount: configuration.layerCount, expertCount: configuration.experts?.count ?? 0)
     var blocks = BlockStore(type: type)
+    let decoder = Decoder(configuration: configuration, weights: weights)
+    let session = try InferenceSession(
+      decoder: decoder, engine: engine, capacity: calibration.map(\.count).max() ?? 1)
+    var streams = ResidualStreams(windows: calibration, channels: configuration.hiddenSize)
     for layer in 0..<configuration.layerCount {
       guard progress(layer, configuration.layerCount) else { return nil }
       let wanted = matrices.filter { matrix in
@@ -48,15 +52,8 @@ public enum ModelQuantizer {
           && mixture.type(of: matrix.use.role, layer: layer)?.fitting(inputs: matrix.inputs) == type
       }
       guard !wanted.isEmpty else { continue }
-      // The blocks up to this one, of which the earlier are rounded already.
-      let decoder = Decoder(configuration: configuration, weights: weights.prefix(layer + 1))
       var hessians = Hessians(pool: pool)
-      let longest = calibration.map(\.count).max() ?? 1
-      let session = try InferenceSession(decoder: decoder, engine: engine, capacity: longest)
-      for window in calibration {
-        session.reset()
-        try session.append(window, observe: { point, x in hessians.add(point, x, layer: layer) })
-      }
+      try streams.run(through: layer, session: session) { hessians.add($0, $1, layer: layer) }
       for role in hessians.roles {
         let ofRole = wanted.filter { $0.use.role == role }
         guard !ofRole.isEmpty, let curvature = hessians.curvature(role) else { continue }
@@ -65,6 +62,42 @@ public enum ModelQuantizer {
     }
     _ = progress(configuration.layerCount, configuration.layerCount)
     return Result(matrices: blocks.matrices)
+  }
+
+  /// The residual stream of every window, kept from block to block, so that each block is run as often for a deep model as for a
+  /// shallow one.
+  private struct ResidualStreams {
+    private let windows: [[Int]]
+    private let channels: Int
+    /// What the first block that is still to be run reads, (T, C) of each window; nothing before the first one.
+    private var streams: [FloatBuffer] = []
+    /// Blocks that the streams have passed.
+    private var passed = 0
+
+    init(windows: [[Int]], channels: Int) {
+      self.windows = windows
+      self.channels = channels
+    }
+
+    /// Runs the blocks up to one, and keeps what that one read: by then those before it are rounded, and it is not.
+    mutating func run(
+      through block: Int, session: InferenceSession, observe: @escaping ActivationObserver
+    ) throws {
+      if block > 0, streams.isEmpty { streams = windows.map { FloatBuffer(count: $0.count * channels) } }
+      for (index, window) in windows.enumerated() {
+        let stream =
+          streams.isEmpty
+          ? nil
+          : MutableMatrixView(
+            streams[index].elements.baseAddress!, rows: window.count, columns: channels)
+        let residual = passed > 0 ? stream?.readOnly : nil
+        try session.run(passed..<block + 1, over: window, from: residual) { point, x in
+          if case .block(block - 1) = point, let stream { session.engine.copy(x, into: stream) }
+          observe(point, x)
+        }
+      }
+      passed = block
+    }
   }
 
   /// Σ x·xᵀ over the inputs x of each map of a block.

@@ -29,14 +29,17 @@ struct QuantizeCommand: ParsableCommand {
       memory of training, three times the weights as f32 and more.
 
       --evaluate measures the perplexity of a text, best not the calibration text: of
-      the weights as they were, as rounding to nearest leaves them, and as the file
-      has them.
+      the weights as they were, with --gptq as rounding to nearest leaves them, and as
+      the file has them. Beside it stand how far the distributions over the next token
+      are from the original's (KL divergence, in nats) and how often the most likely
+      token is the same.
 
       Keys of --json: "output", "type", "bytes"; with --gptq "calibration_tokens" and
       "rounded_matrices"; with --tune "tuned_scales", 0 where the new ones were not
       kept, and "divergence" from the original model, "before" and "after"; with
-      --evaluate "tokens" and "perplexity" with "before", "after" and with --gptq
-      "nearest".
+      --evaluate "tokens", "perplexity" with "before", "after" and with --gptq
+      "nearest", and "kl_divergence" and "best_token_agreement" (a share) with
+      "after" and "nearest".
       """)
 
   /// What is written.
@@ -213,30 +216,35 @@ struct QuantizeCommand: ParsableCommand {
           (tuned.isKept ? "\(tuned.scaleCount) scales, " : "nothing was gained, scales stay: ") + change
         ))
     }
-    if let (text, name) = evaluation {
-      func perplexity(_ model: String, _ format: WeightFormat) throws -> Perplexity {
-        try measure(model, format, text, name, threadCount)
+    if let (bytes, name) = evaluation {
+      var formats = [("after", output, WeightFormat.asStored)]
+      if quantized != nil { formats.insert(("nearest", source, .packed(dtype)), at: 0) }
+      let (before, others) = try measure(
+        source, beside: formats.map { ($0.1, $0.2) }, bytes, name, threadCount)
+      func text(_ value: ComparedModel) -> String {
+        let change = (value.perplexity.perplexity / before.perplexity - 1) * 100
+        return fixed(value.perplexity.perplexity, width: 0) + "  " + (change < 0 ? "" : "+")
+          + String(
+            format: "%.3f %%  KL divergence %.4g nats, same best token %.2f %%", change,
+            value.distance.meanDivergence, value.distance.agreement * 100)
       }
-      let before = try perplexity(source, .float32)
-      let nearest = quantized == nil ? nil : try perplexity(source, .packed(dtype))
-      let after = try perplexity(output, .asStored)
-      func row(_ value: Perplexity) -> String {
-        let change = (value.perplexity / before.perplexity - 1) * 100
-        return fixed(value.perplexity, width: 0) + "  " + (change < 0 ? "" : "+")
-          + String(format: "%.3f", change) + " %"
-      }
+      let named = zip(formats.map(\.0), others)
       rows.append(("before", fixed(before.perplexity, width: 0)))
-      if let nearest { rows.append(("nearest", row(nearest))) }
-      rows.append(("after", row(after)))
-      rows.append(("tokens", "\(after.tokenCount)"))
-      var values: [JSONObject.Member] = [
-        .init(key: "before", value: .number(before.perplexity)),
-        .init(key: "after", value: .number(after.perplexity)),
-      ]
-      if let nearest { values.append(.init(key: "nearest", value: .number(nearest.perplexity))) }
+      rows += named.map { ($0, text($1)) }
+      rows.append(("tokens", "\(before.tokenCount)"))
+      func object(_ members: [JSONObject.Member], _ value: (ComparedModel) -> Double) -> JSONValue {
+        .object(JSONObject(members + named.map { .init(key: $0, value: .number(value($1))) }))
+      }
       members += [
-        .init(key: "tokens", value: .integer(after.tokenCount)),
-        .init(key: "perplexity", value: .object(JSONObject(values))),
+        .init(key: "tokens", value: .integer(before.tokenCount)),
+        .init(
+          key: "perplexity",
+          value: object([.init(key: "before", value: .number(before.perplexity))]) {
+            $0.perplexity.perplexity
+          }
+        ),
+        .init(key: "kl_divergence", value: object([]) { $0.distance.meanDivergence }),
+        .init(key: "best_token_agreement", value: object([]) { $0.distance.agreement }),
       ]
     }
     if json {
@@ -312,23 +320,30 @@ struct QuantizeCommand: ParsableCommand {
     }
   }
 
-  /// The perplexity of a text with a model's weights in some format.
+  /// The perplexity of a text with a model as it was, and of others beside it.
   private func measure(
-    _ folder: String, _ format: WeightFormat, _ bytes: [UInt8], _ name: String, _ threadCount: Int
-  ) throws -> Perplexity {
-    let decoder = try Decoder.load(from: folder, format: format, threadCount: threadCount)
+    _ source: String, beside others: [(model: String, format: WeightFormat)], _ bytes: [UInt8],
+    _ name: String,
+    _ threadCount: Int
+  ) throws -> (Perplexity, [ComparedModel]) {
+    let engine = BLASEngine(threadCount: threadCount)
+    func scorer(_ model: String, _ format: WeightFormat) throws -> (Scorer, context: Int) {
+      let decoder = try Decoder.load(from: model, format: format, threadCount: threadCount)
+      return (Scorer(decoder: decoder, engine: engine), decoder.configuration.contextLength)
+    }
     // One tokenizer for all, the original's.
-    let tokens = try tokens(try tokenizer(of: try model.resolvedFolder()), bytes, name)
+    let tokens = try tokens(try tokenizer(of: source), bytes, name)
     guard tokens.count > 1 else {
       throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))")
     }
-    let scorer = Scorer(decoder: decoder, engine: BLASEngine(threadCount: threadCount))
-    let result = try scorer.perplexity(
-      of: tokens, byteCount: bytes.count, window: min(decoder.configuration.contextLength, 512)
-    ) { showProgress("\(format.name): \($0) of \(tokens.count - 1) tokens") }
+    let (original, context) = try scorer(source, .float32)
+    let result = try original.comparison(
+      with: try others.map { try scorer($0.model, $0.format).0 }, of: tokens, byteCount: bytes.count,
+      window: min(context, 512)
+    ) { showProgress("evaluation: \($0) of \(tokens.count - 1) tokens") }
     endProgress()
     guard let result else { throw ExitCode(Interruption.exitStatus) }
-    return result
+    return (result.own, result.others)
   }
 }
 
