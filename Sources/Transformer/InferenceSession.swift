@@ -171,7 +171,7 @@ public final class InferenceSession {
   /// Runs some blocks over a text of its own, which the session then holds instead of what it held.
   ///
   /// - Parameters:
-  ///   - tokens: T ids, at most `capacity`, run at once.
+  ///   - tokens: T ids, at most the session's chunk.
   ///   - residual: what the first of the blocks reads, (T, C); the tokens' embeddings where not given.
   func run(
     _ blocks: Range<Int>, over tokens: [Int], from residual: MatrixView?,
@@ -179,6 +179,8 @@ public final class InferenceSession {
   ) throws {
     reset()
     try checkPrompt(tokens)
+    // Layers with a sliding window keep no more than that of what is run at once.
+    precondition(tokens.count <= chunkSize, "\(tokens.count) tokens at once, in chunks of \(chunkSize)")
     rememberPrompt(tokens)
     runner.begin()
     runner.addPrompt(tokens[...], cache: cache, sequenceLength: tokens.count)

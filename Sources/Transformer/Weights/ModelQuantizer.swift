@@ -42,8 +42,9 @@ public enum ModelQuantizer {
       type: type, layerCount: configuration.layerCount, expertCount: configuration.experts?.count ?? 0)
     var blocks = BlockStore(type: type)
     let decoder = Decoder(configuration: configuration, weights: weights)
+    let longest = max(calibration.map(\.count).max() ?? 0, 1)
     let session = try InferenceSession(
-      decoder: decoder, engine: engine, capacity: calibration.map(\.count).max() ?? 1)
+      decoder: decoder, engine: engine, capacity: longest, chunkSize: longest)
     var streams = ResidualStreams(windows: calibration, channels: configuration.hiddenSize)
     for layer in 0..<configuration.layerCount {
       guard progress(layer, configuration.layerCount) else { return nil }

@@ -323,8 +323,7 @@ struct QuantizeCommand: ParsableCommand {
   /// The perplexity of a text with a model as it was, and of others beside it.
   private func measure(
     _ source: String, beside others: [(model: String, format: WeightFormat)], _ bytes: [UInt8],
-    _ name: String,
-    _ threadCount: Int
+    _ name: String, _ threadCount: Int
   ) throws -> (Perplexity, [ComparedModel]) {
     let engine = BLASEngine(threadCount: threadCount)
     func scorer(_ model: String, _ format: WeightFormat) throws -> (Scorer, context: Int) {
