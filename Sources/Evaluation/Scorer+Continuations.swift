@@ -37,8 +37,8 @@ public final class ContinuationScorer {
   /// - Parameters:
   ///   - tokens: T ids.
   ///   - first: from 1 to T − 1.
-  /// - Throws: `ScoringError.window` when what is scored does not fit the context; `DecoderError` for an id that the
-  ///   model does not have.
+  /// - Throws: `ScoringError` when what is scored does not fit the context or the logits are no numbers; `DecoderError` for an id
+  ///   that the model does not have.
   public func score(_ tokens: [Int], from first: Int) throws -> ContinuationScore {
     precondition((1..<tokens.count).contains(first), "token \(first) of \(tokens.count)")
     // The last token is scored, and needs no place.
@@ -71,7 +71,7 @@ public final class ContinuationScorer {
       try session.append(Array(tokens[first - 1..<tokens.count - 1]), logits: view)
       for row in 0..<rows {
         let scores = view.readOnly.row(row)
-        total += logProbability(of: tokens[first + row], in: scores, count: vocabularySize)
+        total += try logProbability(ofToken: tokens[first + row], in: scores, count: vocabularySize)
         if argmax(scores, count: vocabularySize) != tokens[first + row] { isGreedy = false }
       }
     }

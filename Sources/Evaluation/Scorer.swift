@@ -13,6 +13,8 @@ public enum ScoringError: Error, Equatable, CustomStringConvertible {
   case tooShort(tokens: Int)
   /// The window is not one that the model and the stride allow.
   case window(reason: String)
+  /// A row of the model's logits is no distribution.
+  case invalidLogits
 
   /// One line with the fix.
   public var description: String {
@@ -20,6 +22,8 @@ public enum ScoringError: Error, Equatable, CustomStringConvertible {
     case .tooShort(let tokens):
       "the text has \(tokens == 1 ? "1 token" : "\(tokens) tokens"); a score needs at least 2, as the first is only given"
     case .window(let reason): reason
+    case .invalidLogits:
+      "the model's logits are not numbers (NaN or infinite): its weights are damaged or overflow; check the checkpoint"
     }
   }
 }
@@ -50,6 +54,16 @@ public struct Perplexity: Sendable, Equatable {
       ? (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / (count - 1) / count).squareRoot() : 0
     bitsPerByte = byteCount > 0 ? sum / log(2) / Double(byteCount) : 0
   }
+}
+
+/// log p of a token under (V) logits, in nats; −∞ for a token that the model rules out.
+///
+/// - Throws: `ScoringError.invalidLogits` where they define no distribution.
+func logProbability(ofToken token: Int, in logits: UnsafePointer<Float>, count: Int) throws -> Double {
+  precondition((0..<count).contains(token), "token \(token) of \(count)")
+  let total = logSumExp(logits, count: count)
+  guard total.isFinite else { throw ScoringError.invalidLogits }
+  return Double(logits[token]) - total
 }
 
 /// A model beside another one.
@@ -84,7 +98,7 @@ public struct Scorer: Sendable {
     let reader = try ChunkReader(self, capacity: tokens.count)
     var values: [Double] = []
     try Scorer.forEachChunk(of: tokens, from: 1, [reader]) { targets, logits in
-      values += negativeLogLikelihoods(of: targets, in: logits[0]).map { -$0 }
+      values += try negativeLogLikelihoods(of: targets, in: logits[0]).map { -$0 }
     }
     return values
   }
@@ -127,7 +141,7 @@ public struct Scorer: Sendable {
       of: tokens, by: scorers, window: window, stride: stride, onProgress: onProgress
     ) { targets, logits in
       for (index, logits) in logits.enumerated() {
-        values[index] += negativeLogLikelihoods(of: targets, in: logits)
+        values[index] += try negativeLogLikelihoods(of: targets, in: logits)
       }
       for index in others.indices {
         for distance in distances(of: logits[index + 1], from: logits[0]) { totals[index].add(distance) }
@@ -162,7 +176,7 @@ public struct Scorer: Sendable {
     values.reserveCapacity(tokens.count)
     let isWhole = try Scorer.forEachChunk(
       of: tokens, by: [self], window: window, stride: stride, onProgress: onProgress
-    ) { targets, logits in values += negativeLogLikelihoods(of: targets, in: logits[0]) }
+    ) { targets, logits in values += try negativeLogLikelihoods(of: targets, in: logits[0]) }
     return isWhole ? values : nil
   }
 
@@ -174,7 +188,7 @@ public struct Scorer: Sendable {
   /// - Returns: whether `onProgress` let it reach the end.
   private static func forEachChunk(
     of tokens: [Int], by scorers: [Scorer], window: Int?, stride: Int?, onProgress: (Int) -> Bool,
-    _ body: (ArraySlice<Int>, [MatrixView]) -> Void
+    _ body: (ArraySlice<Int>, [MatrixView]) throws -> Void
   ) throws -> Bool {
     guard tokens.count > 1 else { throw ScoringError.tooShort(tokens: tokens.count) }
     let context = scorers[0].decoder.configuration.contextLength
@@ -205,7 +219,7 @@ public struct Scorer: Sendable {
   /// Runs one text through models side by side, for the scores of `tokens[first...]`, each after all tokens before it.
   private static func forEachChunk(
     of tokens: [Int], from first: Int, _ readers: [ChunkReader],
-    _ body: (ArraySlice<Int>, [MatrixView]) -> Void
+    _ body: (ArraySlice<Int>, [MatrixView]) throws -> Void
   ) throws {
     for reader in readers { try reader.begin(tokens, first: first) }
     var start = first - 1
@@ -213,7 +227,7 @@ public struct Scorer: Sendable {
     while start < end {
       let count = min(Scorer.chunkSize, end - start)
       let logits = try readers.map { try $0.logits(after: Array(tokens[start..<start + count])) }
-      body(tokens[start + 1..<start + 1 + count], logits)
+      try body(tokens[start + 1..<start + 1 + count], logits)
       start += count
     }
   }
@@ -251,8 +265,8 @@ public struct Scorer: Sendable {
   }
 
   /// −log p of some tokens.
-  private func negativeLogLikelihoods(of targets: ArraySlice<Int>, in logits: MatrixView) -> [Double] {
-    zip(targets, 0...).map { -logProbability(of: $0, in: logits.row($1), count: logits.columns) }
+  private func negativeLogLikelihoods(of targets: ArraySlice<Int>, in logits: MatrixView) throws -> [Double] {
+    try zip(targets, 0...).map { try -logProbability(ofToken: $0, in: logits.row($1), count: logits.columns) }
   }
 
   /// KL(reference ‖ this) and agreement, row by row, in parallel.

@@ -52,6 +52,43 @@ import Testing
     }
   }
 
+  /// Weights that are numbers, and scores that are not: no command writes those as if they were.
+  @Test(
+    arguments: [
+      ["perplexity", "-f", "text.txt"], ["perplexity", "-f", "text.txt", "--json"], ["score", "人工智能是"],
+      ["score", "人工智能是", "--json"], ["eval", "--text", "t=text.txt"], ["eval", "--questions", "cloze.jsonl"],
+      ["quantize", "--dtype", "bf16", "--evaluate", "text.txt", "-o", "model.gguf"],
+      ["generate", "人工智能是"],
+    ])
+  func aModelThatOverflowsScoresNothing(arguments: [String]) throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        try FileManager.default.copyItem(atPath: "\(Self.model)/\(name)", toPath: "\(folder)/\(name)")
+      }
+      var data = try Data(contentsOf: URL(filePath: Self.model + "/model.safetensors"))
+      let length = data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
+      let header = try #require(
+        try JSONSerialization.jsonObject(with: data[8..<8 + length]) as? [String: [String: Any]])
+      // The last element of every tensor becomes 8·10³⁷, which bfloat16 holds and no sum of such survives.
+      for case let offsets as [Int] in header.values.compactMap({ $0["data_offsets"] }) {
+        data.replaceSubrange(8 + length + offsets[1] - 2..<8 + length + offsets[1], with: [0x7E, 0x7E])
+      }
+      try data.write(to: URL(filePath: folder + "/model.safetensors"))
+      try "人工智能是研究如何让机器学习的学科。".write(
+        toFile: folder + "/text.txt", atomically: true, encoding: .utf8)
+      try "{\"text\": \"人工智能是\", \"target\": \"研究\"}\n".write(
+        toFile: folder + "/cloze.jsonl", atomically: true, encoding: .utf8)
+      let local = arguments.map { argument in
+        ["text.txt", "cloze.jsonl", "model.gguf"].reduce(argument) {
+          $0.replacingOccurrences(of: $1, with: "\(folder)/\($1)")
+        }
+      }
+      let outcome = try CommandRunner.run([local[0], "-m", folder] + local.dropFirst())
+      #expect(outcome.status == 2 && !outcome.signaled && outcome.output.isEmpty, "\(outcome)")
+      #expect(outcome.errorLine.contains("not numbers (NaN or infinite)"), "\(outcome)")
+    }
+  }
+
   @Test(arguments: ["blas", "naive"]) func itComputesWhatTransformersDoes(engine: String) throws {
     let outcome = try CommandRunner.run([
       "verify", "-m", Self.model, Self.model + "/reference", "--engine", engine,
