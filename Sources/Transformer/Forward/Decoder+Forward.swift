@@ -110,9 +110,10 @@ extension Decoder {
       engine.copy(residual, into: x)
     } else {
       x = embed(pass, engine: engine, storage: storage)
-      observe?(.embedding, x.readOnly)
     }
+    // Before the first point: training that recomputes begins its first block there, and keeps what was made by then.
     let rotations = rotations(for: pass, storage: storage)
+    if pass.residual == nil { observe?(.embedding, x.readOnly) }
 
     for index in pass.blocks ?? weights.blocks.indices {
       guard areUsable(index + 1) else { return }
