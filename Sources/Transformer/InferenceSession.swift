@@ -173,6 +173,8 @@ public final class InferenceSession {
   /// - Parameters:
   ///   - tokens: T ids, at most the session's chunk.
   ///   - residual: what the first of the blocks reads, (T, C); the tokens' embeddings where not given.
+  ///   - observe: receives intermediate results of these blocks; it may overwrite what `residual` shows.
+  /// - Throws: `DecoderError` for tokens that the model cannot run.
   func run(
     _ blocks: Range<Int>, over tokens: [Int], from residual: MatrixView?,
     observe: @escaping ActivationObserver
