@@ -164,11 +164,16 @@ class Bench:
         return Contender("inkstone", [self.program, "bench", "--shape", shape, "-t", str(self.threads), "--serve",
                                       *flags], self.threads, self.log)  # fmt: skip
 
-    def llama_cpp(self, shape: str, dtype: str, context: int = 1024, rows: int = 1) -> Contender:
-        """llama.cpp."""
-        return self._worker(f"llama.cpp {'Q4_K_M' if dtype == 'q4_K' else dtype}", "llama_cpp_worker.py",
-                            "--model", str(self.gguf(shape, dtype)), "--context", str(context), "--rows",
-                            str(rows))  # fmt: skip
+    def llama_cpp(
+        self, shape: str, dtype: str, context: int = 1024, rows: int = 1, flash_attention: bool = True
+    ) -> Contender:
+        """llama.cpp; by its default with flash attention."""
+        name = f"llama.cpp {'Q4_K_M' if dtype == 'q4_K' else dtype}"
+        if not flash_attention:
+            name += ", no flash attention"
+        return self._worker(name, "llama_cpp_worker.py", "--model", str(self.gguf(shape, dtype)), "--context",
+                            str(context), "--rows", str(rows),
+                            *([] if flash_attention else ["--no-flash-attention"]))  # fmt: skip
 
     def ctranslate(self, shape: str, compute_type: str = "float32") -> Contender:
         """CTranslate2."""

@@ -15,7 +15,9 @@ from protocol import Answer, Request, evict, memory, serve, timed, tokens
 class Session:
     """A model with one context."""
 
-    def __init__(self, path: str, threads: int, context: int, rows: int, repacks: bool = True) -> None:
+    def __init__(
+        self, path: str, threads: int, context: int, rows: int, repacks: bool = True, flash_attention: bool = True
+    ) -> None:
         llama_cpp.llama_backend_init()
         self._silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(self._silence, ctypes.c_void_p(0))
@@ -31,6 +33,8 @@ class Session:
         params.n_seq_max = rows
         params.kv_unified = True  # so that rows share their prompt
         params.no_perf = True
+        if not flash_attention:
+            params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         if not self.context:
             raise SystemExit(f"{path}: llama.cpp cannot make a context of {context} positions")
@@ -117,6 +121,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--no-flash-attention", action="store_true", help="instead of llama.cpp's default")
     parser.add_argument("--first-token", action="store_true", help="say how long the first token took, and end")
     parser.add_argument("--from-disk", action="store_true", help="drop the file from the page cache before that")
     parser.add_argument("--quantize", metavar="OUTPUT", help="write the model as Q4_K_M, and end")
@@ -145,7 +150,8 @@ def main() -> None:
         greeting |= {"seconds": time.perf_counter() - start, "bytes": memory("VmHWM") - before}
         serve(greeting, {})
         return
-    session = Session(arguments.model, arguments.threads, arguments.context, arguments.rows, repacks)
+    session = Session(
+        arguments.model, arguments.threads, arguments.context, arguments.rows, repacks, not arguments.no_flash_attention)
     serve(greeting, {"prompt": session.prompt, "decode": session.decode})
 
 
