@@ -88,7 +88,7 @@ model: build ## make the bundled model again from the raw texts (DATA=folder, CH
 	@out="$(OUT)"; if [ -z "$$out" ]; then out=.build/inkstone-zh; fi; \
 	$(BUNDLED_MODEL)/recipe/make.sh "$(DATA)" "$$out" $(INKSTONE) $(if $(CHAT),"$(CHAT)")
 
-bench-rivals: build ## measure beside llama.cpp, CTranslate2 and torch, in half an hour (ONLY=f32,beams)
+bench-rivals: build ## measure beside llama.cpp, CTranslate2 and torch, in an hour or more (ONLY=f32,beams)
 	@if [ ! -x "$(RIVALS)/bin/python" ]; then $(PYTHON) -m venv "$(RIVALS)"; fi
 	@if ! cmp -s Benchmarks/rivals/requirements.txt "$(RIVALS)/requirements.txt"; then \
 	  echo "bench-rivals: installing what Benchmarks/rivals/requirements.txt lists; llama.cpp is compiled for this CPU" >&2; \
