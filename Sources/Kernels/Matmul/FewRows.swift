@@ -361,7 +361,8 @@ func sumFewRowsInputMajor(
   let outputs = sums.columns
   for row in 0..<x.rows { sums.row(row).update(repeating: 0, count: outputs) }
   var input = inputs.lowerBound
-  if x.rows >= 2 {
+  // A single row's sums stay in registers too where asking ahead keeps the memory read in its order.
+  if x.rows >= 2 || (WeightsAhead.distance > 0 && rowStride == outputs) {
     while inputs.upperBound - input >= 4 {
       let count = min(x.rows < 8 ? 8 : 16, (inputs.upperBound - input) / 4 * 4)
       addTiles(x, weights + input * rowStride, stride: rowStride, inputs: input..<input + count, sums: sums)
