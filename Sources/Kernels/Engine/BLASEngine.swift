@@ -86,6 +86,14 @@ public final class BLASEngine: ComputeEngine {
     if case .packed(let packed) = weight.storage {
       return linear(x, packed, bias: weight.bias, into: y, epilogue: epilogue)
     }
+    if let unseen = weight.unseen, unseen.isUnseen {
+      // An activation may make a number of what is none.
+      linear(x, weight.withoutBias, into: y, epilogue: epilogue == .add ? .add : .store)
+      unseen.look(at: y)
+      return pool(x.rows).run(y.rows, grain: rowGrain(y.columns)) { rows in
+        finish(y.rows(rows), weight.bias, epilogue)
+      }
+    }
     if x.rows <= fewRowsLimit(weight.layout, precision: precision) {
       switch weight.layout {
       case .outputMajor: return fewRowsOutputMajor(x, weight, into: y, epilogue: epilogue)

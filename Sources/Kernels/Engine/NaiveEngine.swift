@@ -47,6 +47,7 @@ public final class NaiveEngine: ComputeEngine {
       x.rows == y.rows && x.columns == weight.inputs && y.columns == weight.outputs,
       "(\(x.rows), \(x.columns)) × (\(weight.inputs), \(weight.outputs)) into (\(y.rows), \(y.columns))")
     linearReference(x, weight, into: y, accumulate: epilogue == .add)
+    if let unseen = weight.unseen, unseen.isUnseen, x.rows > 0 { unseen.look(at: y) }
     if case .activate(let activation) = epilogue { activateReference(y, bias: nil, activation) }
   }
 

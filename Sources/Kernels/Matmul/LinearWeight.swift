@@ -28,6 +28,8 @@ public struct LinearWeight: @unchecked Sendable {
   public let inputs: Int
   /// Channels out.
   public let outputs: Int
+  /// Told of the first product; nothing where the matrix has been looked through, or its reader looks.
+  public let unseen: UnseenMatrix?
 
   /// The matrix as floats, in the order `layout` names.
   /// - Precondition: it is not packed.
@@ -60,13 +62,16 @@ public struct LinearWeight: @unchecked Sendable {
   /// Describes a map in memory.
   /// - Precondition: both extents are positive.
   public init(
-    values: UnsafePointer<Float>, bias: UnsafePointer<Float>? = nil, inputs: Int, outputs: Int, layout: Layout
+    values: UnsafePointer<Float>, bias: UnsafePointer<Float>? = nil, inputs: Int, outputs: Int,
+    layout: Layout,
+    unseen: UnseenMatrix? = nil
   ) {
     precondition(inputs > 0 && outputs > 0, "a map from \(inputs) to \(outputs) channels")
     storage = .floats(values, layout)
     self.bias = bias
     self.inputs = inputs
     self.outputs = outputs
+    self.unseen = unseen
   }
 
   /// Describes a map whose matrix is packed, and keeps it.
@@ -75,6 +80,12 @@ public struct LinearWeight: @unchecked Sendable {
     self.bias = bias
     inputs = packed.inputs
     outputs = packed.outputs
+    unseen = nil
+  }
+
+  /// The matrix alone, as if it had been looked through.
+  var withoutBias: LinearWeight {
+    LinearWeight(values: values, inputs: inputs, outputs: outputs, layout: layout)
   }
 }
 

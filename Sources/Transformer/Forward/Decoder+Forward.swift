@@ -224,6 +224,7 @@ extension Decoder {
           table: MatrixView(
             values, rows: configuration.vocabularySize, columns: configuration.embeddingSize),
           into: y, accumulate: false)
+        weights.unseenEmbedding?.lookAtRows(y.readOnly)
       }
     }
     if let projection = weights.embeddingProjection {

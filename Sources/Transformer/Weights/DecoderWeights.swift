@@ -44,6 +44,8 @@ public struct DecoderWeights: @unchecked Sendable {
 
   /// (V, embedding channels).
   public let embedding: EmbeddingTable
+  /// Told of rows that are looked up; nothing where the table has been looked through, or its reader looks.
+  let unseenEmbedding: UnseenMatrix?
   /// (offset + positions, C).
   public let positionEmbedding: UnsafePointer<Float>?
   /// After the embedding.

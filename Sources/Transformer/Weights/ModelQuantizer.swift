@@ -222,7 +222,7 @@ extension WeightLoader {
         matrices.append(MutableMatrix(parameter: parameter, use: matrixUse, buffer: buffer))
         return UnsafePointer(buffer.elements.baseAddress!)
       },
-      transposed: { _ in nil },
+      inPlace: { _, _ in nil },
       packed: { _, matrixUse in
         switch matrixUse.role {
         case .queryKeyValue, .attentionOutput, .feedForwardInput, .feedForwardOutput: use = matrixUse

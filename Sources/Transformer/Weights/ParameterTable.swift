@@ -309,7 +309,7 @@ package struct ParameterTable: Sendable {
   package func assemble(
     owners: () -> [AnyObject], pointer: (Parameter) throws -> UnsafePointer<Float>
   ) rethrows -> DecoderWeights {
-    try assemble(owners: owners, pointer: pointer, transposed: { _ in nil }, packed: { _, _ in nil })
+    try assemble(owners: owners, pointer: pointer, inPlace: { _, _ in nil }, packed: { _, _ in nil })
   }
 
   /// Puts a decoder's weights together.
@@ -317,14 +317,14 @@ package struct ParameterTable: Sendable {
   /// - Parameters:
   ///   - owners: what keeps the memory that pointers lead into.
   ///   - stage: told what is asked for next: 0 the embeddings, n the nth block, `PendingChecks.last` what follows the blocks.
-  ///   - pointer: the elements of a parameter, (rows, columns); called once for each that is neither packed nor transposed, in
+  ///   - pointer: the elements of a parameter, (rows, columns); called once for each that is neither packed nor in place, in
   ///     the order of `parameters`.
-  ///   - transposed: the elements of a map's matrix where they lie the other way round, (columns, rows), and shall be used so.
+  ///   - inPlace: the matrix of a map, or of a token embedding that is the head, where it can be used as it lies.
   ///   - packed: the matrix of a map or of the token embedding in compact types, or nothing where it stays as floats.
   package func assemble(
     owners: () -> [AnyObject], stage: (Int) -> Void = { _ in },
     pointer: (Parameter) throws -> UnsafePointer<Float>,
-    transposed: (Parameter) throws -> UnsafePointer<Float>?,
+    inPlace: (Parameter, MatrixUse) throws -> MatrixInPlace?,
     packed: (Parameter, MatrixUse) throws -> PackedWeight?
   ) rethrows -> DecoderWeights {
     let outside = family.tensors(configuration)
@@ -353,22 +353,29 @@ package struct ParameterTable: Sendable {
         return LinearWeight(packed, bias: try parameters.dropFirst().first.map(pointer))
       }
       let other: LinearWeight.Layout = use.layout == .outputMajor ? .inputMajor : .outputMajor
-      let turned = try transposed(weight)
+      let found = try inPlace(weight, use)
       return LinearWeight(
-        values: try turned ?? pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
+        values: try found?.values ?? pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
         inputs: use.layout == .outputMajor ? weight.columns : weight.rows,
         outputs: use.layout == .outputMajor ? weight.rows : weight.columns,
-        layout: turned == nil ? use.layout : other)
+        layout: found?.isTransposed == true ? other : use.layout, unseen: found?.unseen)
     }
     func linear(_ parameters: [Parameter], _ layout: LinearWeight.Layout) throws -> LinearWeight {
       try map(parameters, MatrixUse(role: .projection, layout: layout))
     }
 
     let table = parameters(.tokenEmbedding)[0]
-    // A table that is the head too has the head's type.
-    let embedding: EmbeddingTable =
-      try packed(table, MatrixUse(role: hasOwnHead ? .tokenEmbedding : .head)).map { .packed($0) }
-      ?? .floats(pointer(table))
+    // A table that is the head too has the head's type, and is used whole.
+    let tableUse = MatrixUse(role: hasOwnHead ? .tokenEmbedding : .head)
+    let embedding: EmbeddingTable
+    var unseenEmbedding: UnseenMatrix?
+    if let packed = try packed(table, tableUse) {
+      embedding = .packed(packed)
+    } else if !hasOwnHead, let found = try inPlace(table, tableUse) {
+      (embedding, unseenEmbedding) = (.floats(found.values), found.unseen)
+    } else {
+      embedding = .floats(try pointer(table))
+    }
     let positionEmbedding = try parameters(.positionEmbedding).first.map(pointer)
     let embeddingNorm = try norm(outside[.embeddingNorm].map { self.parameters(of: .embeddingNorm, $0) })
     let embeddingProjection = try outside[.embeddingProjection].map {
@@ -436,10 +443,17 @@ package struct ParameterTable: Sendable {
       try linear(self.parameters(of: .outputProjection, $0), $0.layout)
     }
     let head = parameters(.head)
-    let headTable: EmbeddingTable =
-      hasOwnHead
-      ? try packed(head[0], MatrixUse(role: .head)).map { .packed($0) } ?? .floats(pointer(head[0]))
-      : embedding
+    var (headTable, unseenHead) = (embedding, unseenEmbedding)
+    if hasOwnHead {
+      let use = MatrixUse(role: .head)
+      if let packed = try packed(head[0], use) {
+        headTable = .packed(packed)
+      } else if let found = try inPlace(head[0], use) {
+        (headTable, unseenHead) = (.floats(found.values), found.unseen)
+      } else {
+        headTable = .floats(try pointer(head[0]))
+      }
+    }
     let bias = try configuration.biases.contains(.head) ? head.last.map(pointer) : nil
     let headWeight =
       switch headTable {
@@ -447,10 +461,11 @@ package struct ParameterTable: Sendable {
       case .floats(let values):
         LinearWeight(
           values: values, bias: bias, inputs: width, outputs: configuration.vocabularySize,
-          layout: .outputMajor)
+          layout: .outputMajor, unseen: unseenHead)
       }
     return DecoderWeights(
-      embedding: embedding, positionEmbedding: positionEmbedding, embeddingNorm: embeddingNorm,
+      embedding: embedding, unseenEmbedding: unseenEmbedding, positionEmbedding: positionEmbedding,
+      embeddingNorm: embeddingNorm,
       embeddingProjection: embeddingProjection, blocks: blocks, finalNorm: finalNorm,
       outputProjection: outputProjection, head: headWeight,
       isHeadTied: !hasOwnHead, owners: owners() + [ones])

@@ -13,7 +13,8 @@ public enum WeightCheck: Sendable {
 
 /// What has not been read yet of a model's weights: looked through, and vectors copied, right before their block is computed.
 ///
-/// Matrices that are packed at their second product are looked through by what reads their rows, and only reported here.
+/// Matrices that are packed at their second product are looked through by what reads their rows, and those that are used where they
+/// lie by their first product; they are only reported here.
 final class PendingChecks: @unchecked Sendable {
   // Safe: what changes is under `state` or atomic, but for `stage`, which one thread sets while it loads.
 
@@ -41,11 +42,20 @@ final class PendingChecks: @unchecked Sendable {
     state.withLock { $0.stages[stage, default: []].append(check) }
   }
 
-  /// Tells of a matrix in which a reader met NaN or ∞; from several threads.
-  func report(_ matrix: any StoredMatrix) {
-    guard !isSuspect.load(ordering: .relaxed) else { return }
-    state.withLock { $0.suspects.append(matrix) }
-    isSuspect.store(true, ordering: .releasing)
+  /// What tells of matrices that may hold NaN or ∞: from several threads, as often as they like.
+  ///
+  /// One product that is not finite makes all that follow suspect, so all are remembered, each once.
+  func report(of matrices: [any StoredMatrix]) -> @Sendable () -> Void {
+    let told = Flag()
+    return { [self] in
+      guard !told.isSet.exchange(true, ordering: .relaxed) else { return }
+      state.withLock { $0.suspects += matrices }
+      isSuspect.store(true, ordering: .releasing)
+    }
+  }
+
+  private final class Flag: Sendable {
+    let isSet = Atomic(false)
   }
 
   /// Does what is pending up to a stage.

@@ -67,6 +67,16 @@ package struct MatrixUse: Sendable {
   package var layout = LinearWeight.Layout.outputMajor
 }
 
+/// Floats of a matrix where its file lies in memory.
+package struct MatrixInPlace {
+  /// (rows, columns) of the parameter, or the other way round.
+  let values: UnsafePointer<Float>
+  /// Whether it is the other way round.
+  var isTransposed = false
+  /// Told of the first product, where nobody has looked through it.
+  var unseen: UnseenMatrix?
+}
+
 /// The types that llama.cpp's mixtures give the matrices of a model.
 ///
 /// - SeeAlso: `llama_tensor_get_type` in llama.cpp; its `Q4_K_M` is `q4_K` here.

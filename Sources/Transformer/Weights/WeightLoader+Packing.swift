@@ -141,7 +141,8 @@ extension WeightLoader {
       }
     }
     for matrix in matrices { try checks == nil ? matrix.checkFinite(pool) : matrix.check() }
-    let (sorted, checks) = (runs, checks)
+    let sorted = runs
+    let report = checks?.report(of: matrices)
     return spans.map { span in
       let rowBytes = inputs / span.type.elementsPerBlock * span.type.bytesPerBlock
       let used = sorted.filter { $0.outputs.overlaps(span.outputs) }
@@ -156,9 +157,7 @@ extension WeightLoader {
             let row = run.source + part.lowerBound - run.outputs.lowerBound
             // While the rows are in the nearest cache.
             defer {
-              if let checks, !(row..<row + part.count).allSatisfy(run.matrix.isFinite(row:)) {
-                checks.report(run.matrix)
-              }
+              if let report, !(row..<row + part.count).allSatisfy(run.matrix.isFinite(row:)) { report() }
             }
             let place = target + (part.lowerBound - range.lowerBound) * rowBytes
             if run.matrix.isInOrder {
@@ -296,7 +295,7 @@ extension WeightLoader {
         isCounted = false
         return placeholder
       },
-      transposed: { _ in nil },
+      inPlace: { _, _ in nil },
       packed: { parameter, use in
         let found = try spans(parameter, use, format) {
           try parameter.pieces.map { piece in
@@ -314,11 +313,4 @@ extension WeightLoader {
       })
     return (floats, packed)
   }
-}
-
-/// Whether numbers are free of NaN and ∞; a plain loop, so that it vectorises.
-private func allFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
-  var seen: UInt32 = 0
-  for index in 0..<count { seen |= (values[index].bitPattern & 0x7FFF_FFFF) &+ 0x0080_0000 }
-  return seen & 0x8000_0000 == 0
 }

@@ -77,10 +77,10 @@ struct WeightLoader {
         owners.append(owner)
         return values
       },
-      transposed: { parameter in
-        guard let (values, owner) = try transposedElements(of: parameter, pool: pool) else { return nil }
+      inPlace: { parameter, use in
+        guard let (place, owner) = try mapInPlace(parameter, use, pool: pool) else { return nil }
         owners.append(owner)
-        return values
+        return place
       }, packed: { parameter, use in try pack(parameter, use, format, arena: arena, pool: pool) })
     weights.checks = checks
     return weights
@@ -143,6 +143,15 @@ struct WeightLoader {
   private func elementsInPlace(
     of parameter: Parameter, pool: WorkerPool
   ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
+    guard let (matrices, place) = try floatsInPlace(of: parameter) else { return nil }
+    try checkFinite(matrices, pool: pool)
+    return place
+  }
+
+  /// The same, with the tensors, before anyone has looked at them.
+  private func floatsInPlace(
+    of parameter: Parameter
+  ) throws -> (matrices: [any StoredMatrix], place: (values: UnsafePointer<Float>, owner: AnyObject))? {
     guard let matrices = try adjacentMatrices(of: parameter) else { return nil }
     var found: (values: UnsafePointer<Float>, owner: AnyObject)?
     for matrix in matrices {
@@ -151,8 +160,7 @@ struct WeightLoader {
       }
       found = found ?? place
     }
-    try checkFinite(matrices, pool: pool)
-    return found
+    return found.map { (matrices, $0) }
   }
 
   /// The tensors of a parameter, if they are floats of one file that follow each other as the parameter has them.
@@ -172,18 +180,34 @@ struct WeightLoader {
     return row == parameter.rows ? matrices : nil
   }
 
-  /// The elements of a parameter that the source has as floats the other way round: used there, they need neither a copy nor
-  /// memory.
-  private func transposedElements(
-    of parameter: Parameter, pool: WorkerPool
-  ) throws -> (values: UnsafePointer<Float>, owner: AnyObject)? {
-    guard parameter.isWholeTensor else { return nil }
+  /// The matrix of a map that the source has as floats, as the map or the other way round: used there, it needs neither a copy nor
+  /// memory, and its first product looks through it.
+  private func mapInPlace(
+    _ parameter: Parameter, _ use: MatrixUse, pool: WorkerPool
+  ) throws -> (place: MatrixInPlace, owner: AnyObject)? {
     try checkShapes(of: parameter)
-    guard let matrix = try source.matrix(of: parameter.pieces[0].tensor), matrix.isTransposed,
-      let place = matrix.floatsInPlace()
-    else { return nil }
-    try checkFinite([matrix], pool: pool)
-    return place
+    func found(
+      _ matrices: [any StoredMatrix], _ place: (values: UnsafePointer<Float>, owner: AnyObject),
+      isTransposed: Bool
+    ) throws -> (MatrixInPlace, AnyObject) {
+      // What is chosen by a router's scores should not depend on NaN.
+      guard let checks, use.role != .router else {
+        try checkFinite(matrices, pool: pool)
+        return (MatrixInPlace(values: place.values, isTransposed: isTransposed), place.owner)
+      }
+      for matrix in matrices { try matrix.check() }
+      checks.add { _ in for matrix in matrices { try matrix.check() } }
+      let unseen = UnseenMatrix(report: checks.report(of: matrices))
+      return (MatrixInPlace(values: place.values, isTransposed: isTransposed, unseen: unseen), place.owner)
+    }
+    if use.role != .head, parameter.isWholeTensor,
+      let matrix = try source.matrix(of: parameter.pieces[0].tensor),
+      matrix.isTransposed, let place = matrix.floatsInPlace()
+    {
+      return try found([matrix], place, isTransposed: true)
+    }
+    guard let (matrices, place) = try floatsInPlace(of: parameter) else { return nil }
+    return try found(matrices, place, isTransposed: false)
   }
 
   func checkShapes(of parameter: Parameter) throws {
