@@ -22,6 +22,9 @@ extension Decoder {
           row.withUnsafeMutableBufferPointer { packed.copyRow(output, into: $0.baseAddress!) }
         case .floats(let values, .outputMajor):
           for input in 0..<weight.inputs { row[input] = values[output * weight.inputs + input] }
+        case .scattered(let matrix):
+          let values = matrix.row(output)
+          for input in 0..<weight.inputs { row[input] = values[input] }
         case .floats(let values, .inputMajor):
           for input in 0..<weight.inputs { row[input] = values[input * weight.outputs + output] }
         }

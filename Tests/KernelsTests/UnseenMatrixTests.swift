@@ -1,14 +1,8 @@
-import Synchronization
 import Testing
 
 @testable import Kernels
 
 @Suite struct UnseenMatrixTests {
-  private final class Told: Sendable {
-    let count = Atomic(0)
-    var matrix: UnseenMatrix { UnseenMatrix { self.count.add(1, ordering: .relaxed) } }
-  }
-
   /// Few rows, register tiles and packed products, and a number of rows and of channels from which AMX takes over.
   private static let shapes = [
     (1, 7, 3), (1, 768, 2304), (2, 261, 1031), (3, 33, 66), (8, 99, 1027), (17, 65, 130), (65, 40, 66),
@@ -59,15 +53,15 @@ import Testing
         let (bias, before) = (random.floats(outputs), random.floats(rows * outputs))
         for engine in Self.engines {
           for epilogue in [LinearEpilogue.store, .add, .activate(.relu), .activate(.gelu)] {
-            let told = Told()
-            let unseen = told.matrix
+            let told = Counter()
+            let unseen = UnseenMatrix { told.add() }
             for _ in 0..<2 {
               _ = Self.product(
                 engine, x, w, bias, before, rows: rows, inputs: inputs, outputs: outputs, layout, epilogue,
                 unseen: unseen)
             }
             #expect(
-              told.count.load(ordering: .relaxed) == 1,
+              told.value == 1,
               "\(number) at \(place) of (\(inputs), \(outputs)), \(rows) rows, \(engine.name), \(epilogue)")
             #expect(!unseen.isUnseen)
           }
@@ -86,16 +80,16 @@ import Testing
       let (bias, before) = (random.floats(outputs), random.floats(rows * outputs))
       for engine in Self.engines {
         for epilogue in [LinearEpilogue.store, .add, .activate(.gelu), .activate(.silu)] {
-          let told = Told()
+          let told = Counter()
           func product(_ unseen: UnseenMatrix?) -> [Float] {
             Self.product(
               engine, x, w, bias, before, rows: rows, inputs: inputs, outputs: outputs, layout, epilogue,
               unseen: unseen)
           }
           #expect(
-            product(told.matrix) == product(nil),
+            product(UnseenMatrix { told.add() }) == product(nil),
             "(\(inputs), \(outputs)), \(rows) rows, \(engine.name), \(epilogue)")
-          #expect(told.count.load(ordering: .relaxed) == 0)
+          #expect(told.value == 0)
         }
       }
     }
@@ -103,18 +97,18 @@ import Testing
 
   /// Rows that are looked up are looked at until a product has seen them all.
   @Test func rowsAreLookedAtUntilAllWereSeen() {
-    let told = Told()
-    let unseen = told.matrix
+    let told = Counter()
+    let unseen = UnseenMatrix { told.add() }
     var values: [Float] = [1, 2, 3, 4, -.infinity, 6]
     values.withUnsafeMutableBufferPointer { buffer in
       let rows = MutableMatrixView(buffer.baseAddress!, rows: 3, columns: 2)
       unseen.lookAtRows(rows.rows(0..<2).readOnly)
-      #expect(told.count.load(ordering: .relaxed) == 0 && unseen.isUnseen)
+      #expect(told.value == 0 && unseen.isUnseen)
       unseen.lookAtRows(rows.readOnly)
-      #expect(told.count.load(ordering: .relaxed) == 1 && unseen.isUnseen)
+      #expect(told.value == 1 && unseen.isUnseen)
       unseen.look(at: rows.rows(0..<2))
       unseen.lookAtRows(rows.readOnly)
-      #expect(told.count.load(ordering: .relaxed) == 1 && !unseen.isUnseen)
+      #expect(told.value == 1 && !unseen.isUnseen)
     }
   }
 }

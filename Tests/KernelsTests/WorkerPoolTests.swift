@@ -1,5 +1,4 @@
 import Kernels
-import Synchronization
 import Testing
 
 @Suite struct WorkerPoolTests {
@@ -71,12 +70,6 @@ import Testing
       #expect(total.value == 100)
     }
   }
-}
-
-private final class Counter: Sendable {
-  private let count = Atomic<Int>(0)
-  var value: Int { count.load(ordering: .sequentiallyConsistent) }
-  func add() { count.add(1, ordering: .sequentiallyConsistent) }
 }
 
 #if canImport(Glibc)

@@ -94,6 +94,9 @@ public final class BLASEngine: ComputeEngine {
         finish(y.rows(rows), weight.bias, epilogue)
       }
     }
+    if case .scattered(let matrix) = weight.storage {
+      return linear(x, matrix, bias: weight.bias, into: y, epilogue: epilogue)
+    }
     if x.rows <= fewRowsLimit(weight.layout, precision: precision) {
       switch weight.layout {
       case .outputMajor: return fewRowsOutputMajor(x, weight, into: y, epilogue: epilogue)
@@ -223,6 +226,28 @@ public final class BLASEngine: ComputeEngine {
       activate(y, bias: bias, activation)
     } else if let bias {
       addBias(y, bias)
+    }
+  }
+
+  /// The same with a matrix in several places.
+  private func linear(
+    _ x: MatrixView, _ matrix: ScatteredMatrix, bias: UnsafePointer<Float>?, into y: MutableMatrixView,
+    epilogue: LinearEpilogue
+  ) {
+    func multiply(_ values: UnsafePointer<Float>, _ outputs: Range<Int>) {
+      linear(
+        x,
+        LinearWeight(
+          values: values, bias: bias.map { $0 + outputs.lowerBound }, inputs: matrix.inputs,
+          outputs: outputs.count, layout: .outputMajor), into: y.columns(outputs), epilogue: epilogue)
+    }
+    if x.rows > fewRowsLimit(.outputMajor, precision: precision) || matrix.whole != nil {
+      return multiply(matrix.makeWhole(pool(x.rows)), 0..<matrix.outputs)
+    }
+    var first = 0
+    for part in matrix.parts {
+      multiply(part.values, first..<first + part.outputs)
+      first += part.outputs
     }
   }
 

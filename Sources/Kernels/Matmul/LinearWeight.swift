@@ -16,6 +16,8 @@ public struct LinearWeight: @unchecked Sendable {
   public enum Storage: @unchecked Sendable {
     /// Floats in the order of the layout.
     case floats(UnsafePointer<Float>, Layout)
+    /// Floats of one order, (outputs, inputs), in several places.
+    case scattered(ScatteredMatrix)
     /// Compact matrices whose outputs follow one another.
     case packed(PackedWeight)
   }
@@ -31,17 +33,20 @@ public struct LinearWeight: @unchecked Sendable {
   /// Told of the first product; nothing where the matrix has been looked through, or its reader looks.
   public let unseen: UnseenMatrix?
 
-  /// The matrix as floats, in the order `layout` names.
+  /// The matrix as floats, in the order `layout` names; one in several places is put together.
   /// - Precondition: it is not packed.
   public var values: UnsafePointer<Float> {
-    guard case .floats(let values, _) = storage else { preconditionFailure("a packed weight has no floats") }
-    return values
+    switch storage {
+    case .floats(let values, _): return values
+    case .scattered(let matrix): return matrix.makeWhole()
+    case .packed: preconditionFailure("a packed weight has no floats")
+    }
   }
 
   /// Bytes of the matrix in memory.
   public var byteCount: Int {
     switch storage {
-    case .floats: inputs * outputs * MemoryLayout<Float>.stride
+    case .floats, .scattered: inputs * outputs * MemoryLayout<Float>.stride
     case .packed(let packed): packed.byteCount
     }
   }
@@ -83,9 +88,26 @@ public struct LinearWeight: @unchecked Sendable {
     unseen = nil
   }
 
+  /// Describes a map whose matrix lies in several places, and keeps it.
+  public init(
+    _ scattered: ScatteredMatrix, bias: UnsafePointer<Float>? = nil, unseen: UnseenMatrix? = nil
+  ) {
+    storage = .scattered(scattered)
+    self.bias = bias
+    inputs = scattered.inputs
+    outputs = scattered.outputs
+    self.unseen = unseen
+  }
+
   /// The matrix alone, as if it had been looked through.
-  var withoutBias: LinearWeight {
-    LinearWeight(values: values, inputs: inputs, outputs: outputs, layout: layout)
+  var withoutBias: LinearWeight { LinearWeight(storage, inputs: inputs, outputs: outputs) }
+
+  private init(_ storage: Storage, inputs: Int, outputs: Int) {
+    self.storage = storage
+    self.inputs = inputs
+    self.outputs = outputs
+    bias = nil
+    unseen = nil
   }
 }
 

@@ -354,11 +354,21 @@ package struct ParameterTable: Sendable {
       }
       let other: LinearWeight.Layout = use.layout == .outputMajor ? .inputMajor : .outputMajor
       let found = try inPlace(weight, use)
+      let values: UnsafePointer<Float>
+      var layout = use.layout
+      switch found?.elements {
+      case .scattered(let matrix):
+        return LinearWeight(
+          matrix, bias: try parameters.dropFirst().first.map(pointer), unseen: found?.unseen)
+      case .transposed(let place): (values, layout) = (place, other)
+      case .rows(let place): values = place
+      case nil: values = try pointer(weight)
+      }
       return LinearWeight(
-        values: try found?.values ?? pointer(weight), bias: try parameters.dropFirst().first.map(pointer),
+        values: values, bias: try parameters.dropFirst().first.map(pointer),
         inputs: use.layout == .outputMajor ? weight.columns : weight.rows,
-        outputs: use.layout == .outputMajor ? weight.rows : weight.columns,
-        layout: found?.isTransposed == true ? other : use.layout, unseen: found?.unseen)
+        outputs: use.layout == .outputMajor ? weight.rows : weight.columns, layout: layout,
+        unseen: found?.unseen)
     }
     func linear(_ parameters: [Parameter], _ layout: LinearWeight.Layout) throws -> LinearWeight {
       try map(parameters, MatrixUse(role: .projection, layout: layout))
@@ -371,8 +381,8 @@ package struct ParameterTable: Sendable {
     var unseenEmbedding: UnseenMatrix?
     if let packed = try packed(table, tableUse) {
       embedding = .packed(packed)
-    } else if !hasOwnHead, let found = try inPlace(table, tableUse) {
-      (embedding, unseenEmbedding) = (.floats(found.values), found.unseen)
+    } else if !hasOwnHead, let found = try inPlace(table, tableUse), case .rows(let values) = found.elements {
+      (embedding, unseenEmbedding) = (.floats(values), found.unseen)
     } else {
       embedding = .floats(try pointer(table))
     }
@@ -448,8 +458,8 @@ package struct ParameterTable: Sendable {
       let use = MatrixUse(role: .head)
       if let packed = try packed(head[0], use) {
         headTable = .packed(packed)
-      } else if let found = try inPlace(head[0], use) {
-        (headTable, unseenHead) = (.floats(found.values), found.unseen)
+      } else if let found = try inPlace(head[0], use), case .rows(let values) = found.elements {
+        (headTable, unseenHead) = (.floats(values), found.unseen)
       } else {
         headTable = .floats(try pointer(head[0]))
       }

@@ -69,10 +69,17 @@ package struct MatrixUse: Sendable {
 
 /// Floats of a matrix where its file lies in memory.
 package struct MatrixInPlace {
-  /// (rows, columns) of the parameter, or the other way round.
-  let values: UnsafePointer<Float>
-  /// Whether it is the other way round.
-  var isTransposed = false
+  enum Elements {
+    /// (rows, columns) of the parameter.
+    case rows(UnsafePointer<Float>)
+    /// (columns, rows).
+    case transposed(UnsafePointer<Float>)
+    /// Rows in several places.
+    case scattered(ScatteredMatrix)
+  }
+
+  /// The floats.
+  let elements: Elements
   /// Told of the first product, where nobody has looked through it.
   var unseen: UnseenMatrix?
 }

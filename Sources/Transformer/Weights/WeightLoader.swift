@@ -78,8 +78,8 @@ struct WeightLoader {
         return values
       },
       inPlace: { parameter, use in
-        guard let (place, owner) = try mapInPlace(parameter, use, pool: pool) else { return nil }
-        owners.append(owner)
+        guard let (place, places) = try mapInPlace(parameter, use, pool: pool) else { return nil }
+        owners += places
         return place
       }, packed: { parameter, use in try pack(parameter, use, format, arena: arena, pool: pool) })
     weights.checks = checks
@@ -180,34 +180,56 @@ struct WeightLoader {
     return row == parameter.rows ? matrices : nil
   }
 
-  /// The matrix of a map that the source has as floats, as the map or the other way round: used there, it needs neither a copy nor
-  /// memory, and its first product looks through it.
+  /// The matrix of a map that the source has as floats, in one place or in several, as the map or the other way round: used there, it
+  /// needs neither a copy nor memory, and its first product looks through it.
   private func mapInPlace(
     _ parameter: Parameter, _ use: MatrixUse, pool: WorkerPool
-  ) throws -> (place: MatrixInPlace, owner: AnyObject)? {
+  ) throws -> (place: MatrixInPlace, owners: [AnyObject])? {
     try checkShapes(of: parameter)
-    func found(
-      _ matrices: [any StoredMatrix], _ place: (values: UnsafePointer<Float>, owner: AnyObject),
-      isTransposed: Bool
-    ) throws -> (MatrixInPlace, AnyObject) {
-      // What is chosen by a router's scores should not depend on NaN.
-      guard let checks, use.role != .router else {
-        try checkFinite(matrices, pool: pool)
-        return (MatrixInPlace(values: place.values, isTransposed: isTransposed), place.owner)
+    guard let (matrices, elements, owners) = try mapElements(of: parameter, use) else { return nil }
+    // What is chosen by a router's scores should not depend on NaN.
+    guard let checks, use.role != .router else {
+      try checkFinite(matrices, pool: pool)
+      return (MatrixInPlace(elements: elements), owners)
+    }
+    for matrix in matrices { try matrix.check() }
+    checks.add { _ in for matrix in matrices { try matrix.check() } }
+    return (
+      MatrixInPlace(elements: elements, unseen: UnseenMatrix(report: checks.report(of: matrices))), owners
+    )
+  }
+
+  /// Where the floats of a map's matrix lie, with their tensors, before anyone has looked at them.
+  private func mapElements(
+    of parameter: Parameter, _ use: MatrixUse
+  ) throws -> (matrices: [any StoredMatrix], elements: MatrixInPlace.Elements, owners: [AnyObject])? {
+    if let (matrices, place) = try floatsInPlace(of: parameter) {
+      return (matrices, .rows(place.values), [place.owner])
+    }
+    guard use.role != .head else { return nil }
+    var matrices: [any StoredMatrix] = []
+    var parts: [ScatteredMatrix.Part] = []
+    var owners: [AnyObject] = []
+    for piece in parameter.pieces {
+      guard let matrix = try source.matrix(of: piece.tensor), let place = matrix.floatsInPlace() else {
+        return nil
       }
-      for matrix in matrices { try matrix.check() }
-      checks.add { _ in for matrix in matrices { try matrix.check() } }
-      let unseen = UnseenMatrix(report: checks.report(of: matrices))
-      return (MatrixInPlace(values: place.values, isTransposed: isTransposed, unseen: unseen), place.owner)
+      if parameter.isWholeTensor, matrix.isTransposed {
+        return ([matrix], .transposed(place.values), [place.owner])
+      }
+      let row = parts.reduce(0) { $0 + $1.outputs }
+      guard use.layout == .outputMajor, !matrix.isTransposed, matrix.columns == parameter.columns,
+        piece.runs == [.init(source: 0, target: row, count: matrix.rows)]
+      else { return nil }
+      matrices.append(matrix)
+      parts.append(.init(values: place.values, outputs: matrix.rows))
+      owners.append(place.owner)
     }
-    if use.role != .head, parameter.isWholeTensor,
-      let matrix = try source.matrix(of: parameter.pieces[0].tensor),
-      matrix.isTransposed, let place = matrix.floatsInPlace()
-    {
-      return try found([matrix], place, isTransposed: true)
+    guard parts.count > 1, parts.reduce(0, { $0 + $1.outputs }) == parameter.rows else { return nil }
+    let scattered = ScatteredMatrix(parts, inputs: parameter.columns) { [matrices] in
+      for matrix in matrices { matrix.release(rows: 0..<matrix.rows) }
     }
-    guard let (matrices, place) = try floatsInPlace(of: parameter) else { return nil }
-    return try found(matrices, place, isTransposed: false)
+    return (matrices, .scattered(scattered), owners)
   }
 
   func checkShapes(of parameter: Parameter) throws {
