@@ -1,3 +1,5 @@
+import Dispatch
+
 #if canImport(Darwin)
   import Darwin
 #elseif canImport(Musl)
@@ -56,6 +58,35 @@ public final class MappedFile: @unchecked Sendable {
   /// - Parameter range: byte positions; clamped to the file.
   public func willNeed(_ range: Range<Int>) {
     advise(range, MADV_WILLNEED, outward: true)
+  }
+
+  /// Has the system read the whole file from a thread of its own, while what has come is used.
+  ///
+  /// The disk then works without a pause. Of a single request the system reads the first megabytes only, and what is read because
+  /// it is touched is waited for. Nothing is done for a file that seems to be in memory.
+  public func readAhead() {
+    guard !isProbablyInMemory else { return }
+    DispatchQueue.global().async { [self] in
+      // What the system takes in one request is between 128 KB and some megabytes, as the disk is.
+      for start in stride(from: 0, to: bytes.count, by: 1 << 20) { willNeed(start..<start + 1 << 20) }
+    }
+  }
+
+  /// Whether the system has pages here and there of the file in memory, told without reading any.
+  ///
+  /// It tells of files of one's own; others seem to be in memory.
+  var isProbablyInMemory: Bool {
+    let page = Int(getpagesize())
+    let pages = (bytes.count + page - 1) / page
+    return (0..<64).allSatisfy { sample in
+      let address = UnsafeMutableRawPointer(mutating: bytes.baseAddress! + (pages - 1) * sample / 63 * page)
+      #if os(Linux)
+        var state: UInt8 = 0
+      #else
+        var state: CChar = 0
+      #endif
+      return mincore(address, page, &state) != 0 || state & 1 == 1
+    }
   }
 
   /// Tells the system that a range will not be used soon, so that its memory can serve others.

@@ -1,4 +1,4 @@
-import Checkpoints
+@testable import Checkpoints
 import Foundation
 import Testing
 import _TestSupport
@@ -148,5 +148,17 @@ import _TestSupport
       tensor.file.dontNeed(range)
     }
     #expect(try tensor.floats().allSatisfy { $0 == 1 })
+    #expect(tensor.file.isProbablyInMemory)
+  }
+
+  /// Not a whole number of megabytes, nor of pages; twice, and while it is read.
+  @Test func readingAheadChangesNothing() throws {
+    let count = 700_001
+    let tensor = try tensor(.f32, bytes((0..<count).map { Float($0) }))
+    tensor.file.readAhead()
+    tensor.file.dontNeed(0..<tensor.file.bytes.count)
+    tensor.file.readAhead()
+    #expect(try tensor.floats().enumerated().allSatisfy { $1 == Float($0) })
+    #expect(tensor.file.isProbablyInMemory)
   }
 }

@@ -54,7 +54,10 @@ struct WeightLoader {
     // All of it will be read: the disk may begin, unless that would push out what memory holds.
     let files = source.mappedFiles
     if files.reduce(0, { $0 + $1.bytes.count }) <= available ?? 0 {
-      for file in files { file.willNeed(0..<file.bytes.count) }
+      // Floats are read where they are used, here and there; what is packed is read from end to end, and faster without help.
+      for file in files {
+        if packed == 0 { file.readAhead() } else { file.willNeed(0..<file.bytes.count) }
+      }
     }
     let pool = WorkerPool(threadCount: threadCount)
     let arena = WeightArena(byteCount: packed)
