@@ -15,13 +15,14 @@ public final class UnseenMatrix: Sendable {
   public init(report: @escaping @Sendable () -> Void) { self.report = report }
 
   /// Whether the whole of it has not been multiplied yet.
-  var isUnseen: Bool { isPending.load(ordering: .relaxed) }
+  var isUnseen: Bool { isPending.load(ordering: .acquiring) }
 
   /// Looks at a product of the whole matrix, before anything but a sum has been made of it.
   /// - Parameter product: (R, outputs), at least one row.
   func look(at product: MutableMatrixView) {
     lookAtRows(product.readOnly)
-    isPending.store(false, ordering: .relaxed)
+    // Whoever finds it seen finds what was reported too.
+    isPending.store(false, ordering: .releasing)
   }
 
   /// Looks at copies of some of its rows, if nobody has seen it yet.
