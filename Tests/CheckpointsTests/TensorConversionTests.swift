@@ -151,6 +151,17 @@ import _TestSupport
     #expect(tensor.file.isProbablyInMemory)
   }
 
+  /// Of a file that nobody has read or written the system has no page.
+  @Test func aFileThatIsNotInMemoryIsToldApart() throws {
+    let path = folder.path + "/hole"
+    #expect(FileManager.default.createFile(atPath: path, contents: nil))
+    #expect(truncate(path, 3_000_001) == 0)
+    let file = try MappedFile(path: path)
+    #expect(!file.isProbablyInMemory)
+    #expect(file.bytes.allSatisfy { $0 == 0 })
+    #expect(file.isProbablyInMemory)
+  }
+
   /// Not a whole number of megabytes, nor of pages; twice, and while it is read.
   @Test func readingAheadChangesNothing() throws {
     let count = 700_001

@@ -36,18 +36,19 @@ import Testing
     NaiveEngine(), BLASEngine(threadCount: 1), BLASEngine(threadCount: 2),
   ]
 
-  /// Whatever comes after the sum, wherever the number is, and even where it is multiplied with 0.
+  /// Whatever comes after the sum, wherever the number is: where it is multiplied with 0, and where ReLU makes 0 of −∞.
   @Test(arguments: [LinearWeight.Layout.outputMajor, .inputMajor])
   func theFirstProductTellsOfWhatIsNotFinite(layout: LinearWeight.Layout) {
     for (rows, inputs, outputs) in Self.shapes {
       var random = RandomFloats(seed: rows + inputs)
       let count = inputs * outputs
-      for (number, place) in [
-        (Float.nan, 0), (-.infinity, count - 1), (.infinity, count / 2), (-.infinity, count / 3),
-      ] {
+      for (number, place, factor) in [
+        (Float.nan, 0, 0), (-.infinity, count - 1, 0), (.infinity, count / 2, 0), (-.infinity, count / 3, 0),
+        (-.infinity, count - 1, 0.5), (.infinity, count / 2, -2), (.nan, count / 3, 1),
+      ] as [(Float, Int, Float)] {
         var x = random.floats(rows * inputs)
         let input = layout == .outputMajor ? place % inputs : place / outputs
-        for row in 0..<rows { x[row * inputs + input] = 0 }
+        for row in 0..<rows { x[row * inputs + input] = factor }
         var w = random.floats(count)
         w[place] = number
         let (bias, before) = (random.floats(outputs), random.floats(rows * outputs))
@@ -62,7 +63,8 @@ import Testing
             }
             #expect(
               told.value == 1,
-              "\(number) at \(place) of (\(inputs), \(outputs)), \(rows) rows, \(engine.name), \(epilogue)")
+              "\(number) at \(place), times \(factor), of (\(inputs), \(outputs)), \(rows) rows, \(engine.name), \(epilogue)"
+            )
             #expect(!unseen.isUnseen)
           }
         }

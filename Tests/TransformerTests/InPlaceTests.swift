@@ -22,13 +22,14 @@ import _TestSupport
   }
 
   /// Matrices of more than 262 144 elements, which several threads look through.
-  private static func weights() throws -> RandomWeights {
+  private static func weights(isHeadTied: Bool = false) throws -> RandomWeights {
     try RandomWeights(
       ModelDescription(
         [
           "model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
           "hidden_size": 192, "intermediate_size": 1501, "vocab_size": 1507, "max_position_embeddings": 96,
-          "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2, "rms_norm_eps": 1e-5,
+          "tie_word_embeddings": .bool(isHeadTied), "bos_token_id": 1, "eos_token_id": 2,
+          "rms_norm_eps": 1e-5,
         ], path: "test"), seed: 5)
   }
 
@@ -152,6 +153,24 @@ import _TestSupport
             }, throws: isNamed)
         }
       }
+    }
+  }
+
+  /// A table that is the head too is looked at row by row until it is multiplied: a pass without scores throws already.
+  @Test func aRowThatIsLookedUpIsLookedAt() throws {
+    let weights = try Self.weights(isHeadTied: true)
+    let folder = try TemporaryFolder()
+    let name = "model.embed_tokens.weight"
+    try Self.write(weights, .byName, to: folder.path, numbers: [(name, 192 * 12 + 191, .nan)])
+    for engine in [NaiveEngine(), BLASEngine(threadCount: 2)] as [any ComputeEngine] {
+      let decoder = try Decoder.load(from: folder.path, threadCount: 2, check: .whenUsed)
+      let session = try InferenceSession(decoder: decoder, engine: engine, chunkSize: 4)
+      var passes = 0
+      #expect(
+        performing: {
+          try session.append([3, 1500, 7, 12, 4, 5, 6, 8]) { role, _ in passes += role == .embedding ? 1 : 0 }
+        }, throws: { "\($0)".contains("'\(name)' holds nan at element \(192 * 12 + 191);") })
+      #expect(passes == 1, "\(engine.name)")
     }
   }
 
