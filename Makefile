@@ -13,6 +13,8 @@ SWIFT ?= swift
 PYTHON ?= python3
 ONLY ?=
 RIVALS ?= .venv-rivals
+# The small recipe's products: bfloat16 where matrix registers (AMX) make it faster, as nanoGPT has it on a GPU.
+PRECISION ?= $(if $(filter native,$(ARCH)),$(shell grep -qsw amx_bf16 /proc/cpuinfo && echo bf16 || echo f32),f32)
 
 PACKAGES := libopenblas-dev liblapacke-dev libpcre2-dev libyajl-dev libyaml-dev zlib1g-dev pkg-config
 # The C flag also sets the CPU that Swift compiles for.
@@ -99,11 +101,11 @@ bench-rivals: build ## measure beside llama.cpp, CTranslate2 and torch, in an ho
 	  --inkstone "$$($(SWIFT) build $(BUILD_FLAGS) --show-bin-path)/inkstone" --out "$${out:-Benchmarks/Results/local/rivals}" \
 	  $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-shakespeare: build ## train nanoGPT's small recipe on a text (DATA=tinyshakespeare.txt, OUT=folder)
+shakespeare: build ## train nanoGPT's small recipe (DATA=tinyshakespeare.txt, OUT=folder, PRECISION=f32)
 	@if [ -z "$(DATA)" ]; then echo "shakespeare: give the text: make shakespeare DATA=tinyshakespeare.txt" >&2; exit 2; fi; \
 	out="$(OUT)"; \
 	if [ -z "$$out" ]; then out="$$(mktemp -d)/run"; fi; \
-	$(INKSTONE) train -c Models/shakespeare.yaml --train "$(DATA)" --out "$$out"
+	$(INKSTONE) train -c Models/shakespeare.yaml --train "$(DATA)" --out "$$out" --precision $(PRECISION)
 
 docs: setup ## build the documentation into .build/docs
 	$(SWIFT) package --allow-writing-to-directory .build/docs generate-documentation --target Inkstone \
