@@ -67,10 +67,12 @@ struct InkstoneCommand: AsyncParsableCommand {
     BLAS.endThreadsOfItsOwn()
     StandardStreams.ignoreClosedPipes()
     let arguments = ArgumentNormalization.normalize(Array(CommandLine.arguments.dropFirst()))
+    var parsed: (any ParsableCommand)?
     do {
       // Alone at a terminal, somebody wants to know what to do; in a pipe there is a prompt to come.
       if arguments.isEmpty, StandardStreams.isInputTerminal { return try Welcome.show() }
       var command = try parseAsRoot(arguments)
+      parsed = command
       // What is wrong with a variable is for doctor to say.
       if !(command is DoctorCommand) { try checkVariables() }
       if var asynchronous = command as? any AsyncParsableCommand {
@@ -87,7 +89,7 @@ struct InkstoneCommand: AsyncParsableCommand {
       } else if code == .validationFailure {
         StandardStreams.report(usageMessage(for: error))
       } else {
-        StandardStreams.report("\(error)")
+        StandardStreams.report((parsed as? any ModelCommand)?.message(for: error) ?? "\(error)")
       }
       exit(withError: ExitCode(2))
     }

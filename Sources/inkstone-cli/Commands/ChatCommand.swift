@@ -2,7 +2,7 @@ import ArgumentParser
 import Inkstone
 
 /// `inkstone chat`: a conversation.
-struct ChatCommand: ParsableCommand {
+struct ChatCommand: ModelCommand {
   static let configuration = CommandConfiguration(
     commandName: "chat",
     abstract: "Talk with a model.",
@@ -63,6 +63,11 @@ struct ChatCommand: ParsableCommand {
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
+  func modelFolder() throws -> String {
+    // An adapter that is given belongs to the standard model.
+    try model.resolvedFolder(preferring: adapter.lora == nil ? BundledModels.chatName : nil)
+  }
+
   func run() throws {
     Diagnostics.configure(verbose: verbose, quiet: quiet)
     let settings = try generation.configuration()
@@ -71,10 +76,7 @@ struct ChatCommand: ParsableCommand {
     // What is typed while the model loads is the first message.
     if Terminal.isInteractive { Terminal.waitSilently() }
     defer { Terminal.restore() }
-    // An adapter that is given belongs to the standard model.
-    let preferred = adapter.lora == nil ? BundledModels.chatName : nil
-    let model = try engine.load(
-      try model.resolvedFolder(preferring: preferred), adapter: adapter.lora)
+    let model = try engine.load(try modelFolder(), adapter: adapter.lora)
     let conversation = try Conversation(
       with: model, template: try chat.template(for: model), contextLength: contextSize)
     conversation.messages = opening

@@ -3,7 +3,7 @@ import Foundation
 import Inkstone
 
 /// `inkstone eval`: how good a model is, in figures.
-struct EvalCommand: ParsableCommand {
+struct EvalCommand: ModelCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
     abstract: "Measure a model: bits per byte of texts, questions, repetition and copying of samples.",
@@ -143,7 +143,7 @@ struct EvalCommand: ParsableCommand {
 
     let needsModel = !texts.isEmpty || !questions.isEmpty || !prompts.isEmpty
     let model =
-      needsModel ? try engine.load(try model.resolvedFolder(), adapter: adapter.lora) : nil
+      needsModel ? try engine.load(try modelFolder(), adapter: adapter.lora) : nil
     var run = EvaluationRun(model: model, quiet: quiet)
     for file in texts { try run.measure(text: file, window: window, stride: stride) }
     for (name, questions) in questions { try run.ask(questions, name: name, delimiter: delimiter) }

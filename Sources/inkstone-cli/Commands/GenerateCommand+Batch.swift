@@ -33,8 +33,7 @@ extension GenerateCommand {
     let clock = ContinuousClock()
     let flags = try generation.configuration()
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
-    let model = try engine.load(
-      try model.resolvedFolder(), adapter: adapter.lora, check: .whenUsed)
+    let model = try engine.load(try modelFolder(), adapter: adapter.lora, check: .whenUsed)
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let lines = try PromptLines.load(prompt.file ?? "-", model: model, chat: chat)
     let settings = flags.merged(over: model.generationConfiguration)

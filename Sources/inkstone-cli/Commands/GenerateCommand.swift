@@ -2,7 +2,7 @@ import ArgumentParser
 import Inkstone
 
 /// `inkstone generate`: the main job.
-struct GenerateCommand: ParsableCommand {
+struct GenerateCommand: ModelCommand {
   static let configuration = CommandConfiguration(
     commandName: "generate",
     abstract: "Continue a prompt (the default command).",
@@ -127,6 +127,11 @@ struct GenerateCommand: ParsableCommand {
     if verbose, quiet { throw ValidationError("--verbose and --quiet contradict each other; keep one") }
   }
 
+  func modelFolder() throws -> String {
+    let talks = (chat.system != nil || chat.messages != nil) && adapter.lora == nil
+    return try model.resolvedFolder(preferring: talks ? BundledModels.chatName : nil)
+  }
+
   func run() throws {
     Diagnostics.configure(verbose: verbose, quiet: quiet)
     let clock = ContinuousClock()
@@ -136,10 +141,7 @@ struct GenerateCommand: ParsableCommand {
     let flags = try generation.configuration()
     // Word lists are read first, so that a wrong path is told before a model is loaded.
     let makeProcessor = try postProcessing.makeProcessor(keepsSpecialTokens: special)
-    let talks = (chat.system != nil || chat.messages != nil) && adapter.lora == nil
-    let model = try engine.load(
-      try model.resolvedFolder(preferring: talks ? BundledModels.chatName : nil), adapter: adapter.lora,
-      check: .whenUsed)
+    let model = try engine.load(try modelFolder(), adapter: adapter.lora, check: .whenUsed)
     let processor = try makeProcessor.map { $0(try specialTokens(of: model)) }
     let tokens = try PromptBuilder(prompt: prompt, prompting: prompting, chat: chat).tokens(for: model)
     let vocabulary = model.decoder.configuration.vocabularySize

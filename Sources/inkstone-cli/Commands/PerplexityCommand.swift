@@ -3,7 +3,7 @@ import Foundation
 import Inkstone
 
 /// `inkstone perplexity`: how well a model predicts a text of any length.
-struct PerplexityCommand: ParsableCommand {
+struct PerplexityCommand: ModelCommand {
   static let configuration = CommandConfiguration(
     commandName: "perplexity",
     abstract: "Measure perplexity and bits per byte of a text of any length.",
@@ -42,7 +42,7 @@ struct PerplexityCommand: ParsableCommand {
   var quiet = false
 
   func run() throws {
-    let folder = try model.resolvedFolder()
+    let folder = try modelFolder()
     let bytes: [UInt8]
     let name: String
     if let file, file != "-" {

@@ -336,10 +336,16 @@ struct QuantizeCommand: ParsableCommand {
       throw UsageError("\(name): \(ScoringError.tooShort(tokens: tokens.count))")
     }
     let (original, context) = try scorer(source, .float32)
-    let result = try original.comparison(
-      with: try others.map { try scorer($0.model, $0.format).0 }, of: tokens, byteCount: bytes.count,
-      window: min(context, 512)
-    ) { showProgress("evaluation: \($0) of \(tokens.count - 1) tokens") }
+    let compared = try others.map { try scorer($0.model, $0.format).0 }
+    let result: (own: Perplexity, others: [ComparedModel])?
+    do {
+      result = try original.comparison(
+        with: compared, of: tokens, byteCount: bytes.count, window: min(context, 512)
+      ) { showProgress("evaluation: \($0) of \(tokens.count - 1) tokens") }
+    } catch ScoringError.invalidLogits {
+      endProgress()
+      throw UsageError("\(source), or what was made of it: \(ScoringError.invalidLogits)")
+    }
     endProgress()
     guard let result else { throw ExitCode(Interruption.exitStatus) }
     return (result.own, result.others)

@@ -3,7 +3,7 @@ import Foundation
 import Inkstone
 
 /// `inkstone score`: how likely a model finds a text, token by token.
-struct ScoreCommand: ParsableCommand {
+struct ScoreCommand: ModelCommand {
   static let configuration = CommandConfiguration(
     commandName: "score",
     abstract: "Show log p(x_t | x_<t) of every token of a text, and their sum.",
@@ -27,7 +27,7 @@ struct ScoreCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let model = try engine.load(try model.resolvedFolder(), adapter: adapter.lora)
+    let model = try engine.load(try modelFolder(), adapter: adapter.lora)
     let tokens = try prompt.tokens(for: model)
     let scorer = Scorer(decoder: model.decoder, engine: model.engine)
     let scores = try scorer.logProbabilities(of: tokens)
