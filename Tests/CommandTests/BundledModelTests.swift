@@ -58,7 +58,7 @@ import Testing
       ["perplexity", "-f", "text.txt"], ["perplexity", "-f", "text.txt", "--json"], ["score", "人工智能是"],
       ["score", "人工智能是", "--json"], ["eval", "--text", "t=text.txt"], ["eval", "--questions", "cloze.jsonl"],
       ["quantize", "--dtype", "bf16", "--evaluate", "text.txt", "-o", "model.gguf"],
-      ["generate", "人工智能是"], ["generate", "-f", "prompts.jsonl"],
+      ["generate", "人工智能是"], ["generate", "-f", "prompts.jsonl"], ["chat"],
     ])
   func aModelThatOverflowsScoresNothing(arguments: [String]) throws {
     try CommandRunner.withTemporaryFolder { folder in
@@ -85,11 +85,32 @@ import Testing
           $0.replacingOccurrences(of: $1, with: "\(folder)/\($1)")
         }
       }
-      let outcome = try CommandRunner.run([local[0], "-m", folder] + local.dropFirst())
+      let outcome = try CommandRunner.run(
+        [local[0], "-m", folder] + local.dropFirst(), input: local[0] == "chat" ? Data("人工智能是\n".utf8) : nil)
       #expect(outcome.status == 2 && !outcome.signaled && outcome.output.isEmpty, "\(outcome)")
-      #expect(
-        outcome.errorLine.contains(folder) && outcome.errorLine.contains("not numbers (NaN or infinite)"),
-        "\(outcome)")
+      // The model itself, not a file in its folder; quantize measures what it made too.
+      let places = ["inkstone: \(folder): ", "inkstone: \(folder), or what was made of it: "]
+      let message = "the model's logits"
+      #expect(places.contains { outcome.errors.contains($0 + message) }, "\(outcome)")
+      #expect(outcome.errors.contains("not numbers (NaN or infinite)"), "\(outcome)")
+    }
+  }
+
+  /// Without -m, a system message takes the model that chats, for prompts from lines as for one.
+  @Test func promptsFromLinesTalkWithTheModelThatChats() throws {
+    try CommandRunner.withTemporaryFolder { folder in
+      let file = folder + "/prompts.jsonl"
+      try "{\"prompt\": \"你好\"}\n".write(toFile: file, atomically: true, encoding: .utf8)
+      func answer(_ flags: [String]) throws -> String {
+        let outcome = try CommandRunner.run(
+          ["generate", "-f", file, "--system", "简短回答。", "-n", "8", "-q", "--format", "text"] + flags,
+          environment: ["INKSTONE_MODEL": ""])
+        #expect(outcome.status == 0, "\(outcome)")
+        return outcome.output
+      }
+      let own = try answer([])
+      #expect(own == (try answer(["-m", Self.model + "-chat"])))
+      #expect(own != (try answer(["-m", Self.model])))
     }
   }
 
